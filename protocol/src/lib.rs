@@ -4,10 +4,19 @@
 //! polled out. Section numbers in comments cite `PROTOCOL.md`, the normative text.
 #![forbid(unsafe_code)]
 
+mod crypto;
 mod entropy;
+mod header;
+mod identity;
 mod steering;
 mod time;
 
+pub use crypto::{AesPacketKey, KeyedState, PacketKey};
 pub use entropy::Entropy;
+pub use header::{
+    ASSOCIATED_LEN, DATAGRAM_LEN_MAX, HEADER_LEN, Header, Opcode, PROTECTED_LEN_MIN,
+    ProtectedPrefix, TAG_LEN, VERSION,
+};
+pub use identity::{ParseIdentityError, PeerId, PublicKey, StaticKeys};
 pub use steering::{SteeringKeys, shard_of};
 pub use time::{Monotonic, Now};
