@@ -8,6 +8,7 @@ mod crypto;
 mod entropy;
 mod header;
 mod identity;
+pub mod ops;
 mod steering;
 mod time;
 
