@@ -70,4 +70,14 @@ pub trait Clients: Send + Sync {
     /// # Errors
     /// As [`Clients::ids`].
     fn count(&self, who: &Audience) -> Result<u32>;
+    /// How many a message to this audience would be queued for, without `except`.
+    ///
+    /// # Errors
+    /// As [`Clients::ids`].
+    fn reach(&self, who: &Audience, except: Option<ClientId>) -> Result<u32>;
+    /// Whether a reliable message for this client can be queued now.
+    ///
+    /// # Errors
+    /// `Closed` when it is not connected, `Busy` when what waits for it has reached its bound.
+    fn admits(&self, id: ClientId) -> Result<()>;
 }

@@ -143,5 +143,7 @@ pub enum Effect {
         name: String,
         /// What comes with it.
         body: Payload,
+        /// The place that it has among the signals that wait.
+        place: mailbox::Place,
     },
 }

@@ -1,0 +1,431 @@
+//! What one call may touch. A replica owns one `Context`; its home arms it before each call and takes the outbox after it. A guest crate reaches a
+//! capability only through [`Context::enter`], which checks the phase and the grant and charges the call; what it returns has one method for each
+//! function of the contract, in a file of the interface's name below this one.
+//!
+//! A `Context` is plain `Send` data: it holds no reference to a session, a shard or a virtual machine, and a capability never calls into a guest.
+
+mod clients;
+mod clock;
+mod config;
+mod db;
+mod feature_flags;
+mod logging;
+mod mailbox;
+mod modules;
+mod random;
+mod signals;
+mod state;
+mod streams;
+mod tags;
+mod timers;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cohnect_capabilities::{
+    BoxFuture, Effect, Error, InstanceId, Payload, Result, TimestampUs, clients::Clients,
+    clock::Calendar, config::Config, config::Secrets, db::Databases, feature_flags::FeatureFlags,
+    logging::Logging, mailbox::Mailboxes, modules::Modules, random::Random, state::State,
+    streams::Streams, tags::Tags,
+};
+
+use crate::deadline::{CpuClock, Deadline};
+use crate::function::{HostFunction, Interface, Sort};
+use crate::limits::{self, Limits};
+
+/// What stands behind the contract, shared by every replica of a server.
+#[derive(Clone)]
+pub struct Capabilities {
+    /// Who is connected.
+    pub clients: Arc<dyn Clients>,
+    /// Their tags.
+    pub tags: Arc<dyn Tags>,
+    /// The in-memory values.
+    pub state: Arc<dyn State>,
+    /// The flags.
+    pub feature_flags: Arc<dyn FeatureFlags>,
+    /// The log.
+    pub logging: Arc<dyn Logging>,
+    /// Who has which topic open.
+    pub streams: Arc<dyn Streams>,
+    /// The queues of the modules.
+    pub mailboxes: Arc<dyn Mailboxes>,
+    /// What is loaded.
+    pub modules: Arc<dyn Modules>,
+    /// Calls to modules that wait.
+    pub calls: Arc<dyn Calls>,
+    /// Zones and schedules.
+    pub calendar: Arc<dyn Calendar>,
+    /// The databases.
+    pub databases: Arc<dyn Databases>,
+    /// The secrets.
+    pub secrets: Arc<dyn Secrets>,
+    /// The CPU of the running thread.
+    pub cpu: Arc<dyn CpuClock>,
+    /// A monotonic clock that runs on within a call, in microseconds since the server's start.
+    pub stopwatch: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl core::fmt::Debug for Capabilities {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Capabilities").finish_non_exhaustive()
+    }
+}
+
+/// Calls from a waiting module to another, through the callee's queue.
+pub trait Calls: Send + Sync {
+    /// The callee's answer. Dropping the future gives it up; the callee's call goes on.
+    fn call(
+        &self,
+        origin: &Origin,
+        module: &str,
+        action: &str,
+        input: Payload,
+    ) -> BoxFuture<'static, Result<Payload>>;
+}
+
+/// Where a call between modules comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The calling replica.
+    pub caller: Arc<str>,
+    /// Which replica of the caller it is, unique on this server; the table of waits goes by it.
+    pub replica: u64,
+    /// The modules on this chain of calls, the first caller first.
+    pub chain: Vec<Arc<str>>,
+    /// What is left of the call's wall time.
+    pub remaining: core::time::Duration,
+}
+
+/// Who a replica is; the same in each of its log lines.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The module's name.
+    pub module: Arc<str>,
+    /// Its full address: the name, or `name#key`.
+    pub address: Arc<str>,
+    /// Which load of it; a new one with each swap.
+    pub generation: u64,
+    /// Which copy on this server, from 0.
+    pub copy: u32,
+    /// Unique on this server among all replicas that ever were.
+    pub replica: u64,
+    /// Which server.
+    pub instance: InstanceId,
+}
+
+/// The grants of a manifest beyond what can do no harm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// `db:NAME`
+    pub databases: std::collections::BTreeSet<String>,
+    /// `secret:NAME`
+    pub secrets: std::collections::BTreeSet<String>,
+}
+
+/// What a replica's context is made from.
+#[derive(Clone)]
+pub struct Charter {
+    /// Who it is.
+    pub identity: Identity,
+    /// What it may reach.
+    pub grants: Arc<Grants>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Its section of the manifest.
+    pub config: Arc<dyn Config>,
+    /// What stands behind the contract.
+    pub capabilities: Capabilities,
+    /// Its timers; they go over a swap, so the home owns them too.
+    pub timers: Arc<Mutex<Timers>>,
+    /// How many signals wait for its step.
+    pub signals: Arc<core::sync::atomic::AtomicU32>,
+    /// Takes effects while a call waits (workers only).
+    pub outlet: Option<Arc<dyn Outlet>>,
+}
+
+impl core::fmt::Debug for Charter {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Charter")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the effects of a call go when it waits, in order, before its end.
+pub trait Outlet: Send + Sync {
+    /// Carries them out.
+    fn release(&self, identity: &Identity, effects: Vec<Effect>);
+}
+
+/// The timers of one instance, by name.
+pub type Timers = BTreeMap<Arc<str>, Timer>;
+
+/// One timer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// When it is due, by the server's wall clock.
+    pub due_at: TimestampUs,
+    /// Its period; none when it comes once.
+    pub period_us: Option<u64>,
+    /// What comes back with it.
+    pub data: Payload,
+}
+
+/// What a call is for; it decides what is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Loading and `describe` in a throw-away replica: only `logging`, `config` and `feature-flags` answer.
+    #[default]
+    Probe,
+    /// The module's code runs for the first time in a real replica: as in `Probe`, but that effects and writes are only refused, not fatal.
+    Load,
+    /// `save` and `restore`: nothing may wait.
+    Transfer,
+    /// Any other call.
+    Call,
+}
+
+/// What a home arms a context with for one call.
+#[derive(Clone, Debug, Default)]
+pub struct Arming {
+    /// What the call is for.
+    pub phase: Phase,
+    /// The wall clock of what is being handled, microseconds since the Unix epoch.
+    pub wall_us: TimestampUs,
+    /// The monotonic clock, microseconds since the server's start.
+    pub monotonic_us: u64,
+    /// When a call on a worker must have ended, on the monotonic clock; none on a shard.
+    pub wall_limit_us: Option<u64>,
+    /// The modules on this chain of calls.
+    pub chain: Vec<Arc<str>>,
+}
+
+/// What one call may touch, and what it leaves.
+pub struct Context {
+    charter: Charter,
+    random: Box<dyn Random>,
+    arming: Arming,
+    deadline: Deadline,
+    calls_left: u32,
+    bytes_left: u64,
+    quota_refusals: u32,
+    outbox: Vec<Effect>,
+}
+
+impl core::fmt::Debug for Context {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Context")
+            .field("identity", &self.charter.identity)
+            .field("arming", &self.arming)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// A context that refuses everything until it is armed.
+    #[must_use]
+    pub fn new(charter: Charter, random: Box<dyn Random>) -> Self {
+        let deadline = Deadline::new(charter.limits.setup_deadline);
+        Self {
+            calls_left: charter.limits.host_calls,
+            bytes_left: charter.limits.sent_bytes,
+            charter,
+            random,
+            arming: Arming::default(),
+            deadline,
+            quota_refusals: 0,
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Prepares for one call: a fresh budget, an empty outbox.
+    pub fn arm(&mut self, arming: Arming) {
+        let limits = &self.charter.limits;
+        self.deadline = Deadline::new(match arming.phase {
+            Phase::Probe | Phase::Load | Phase::Transfer => limits.setup_deadline,
+            Phase::Call => limits.deadline,
+        });
+        self.calls_left = limits.host_calls;
+        self.bytes_left = limits.sent_bytes;
+        self.quota_refusals = 0;
+        self.outbox.clear();
+        self.arming = arming;
+    }
+
+    /// What the call left, in order. The home takes it when the call has ended; a call that ended its replica leaves none.
+    #[must_use]
+    pub fn take_outbox(&mut self) -> Vec<Effect> {
+        core::mem::take(&mut self.outbox)
+    }
+
+    /// Puts an emptied outbox back, so that the next call need not allocate one.
+    pub fn recycle(&mut self, mut outbox: Vec<Effect>) {
+        if self.outbox.capacity() == 0 {
+            outbox.clear();
+            self.outbox = outbox;
+        }
+    }
+
+    /// Who the replica is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.charter.identity
+    }
+
+    /// What it may use.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.charter.limits
+    }
+
+    /// What the running call is for.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.arming.phase
+    }
+
+    /// The CPU budget of the running call.
+    pub const fn deadline(&mut self) -> &mut Deadline {
+        &mut self.deadline
+    }
+
+    /// The CPU clock that judges it.
+    #[must_use]
+    pub fn cpu(&self) -> Arc<dyn CpuClock> {
+        Arc::clone(&self.charter.capabilities.cpu)
+    }
+
+    /// Judges the running call at a tick.
+    pub fn on_tick(&mut self) -> crate::deadline::Verdict {
+        self.deadline.on_tick(&*self.charter.capabilities.cpu)
+    }
+
+    /// The slice of a call on a worker ends: it waits, or gave its turn up.
+    pub fn pause(&mut self) {
+        self.deadline.pause(&*self.charter.capabilities.cpu);
+    }
+
+    /// Whether the module may import this interface at all: `db` needs a grant for at least one database.
+    ///
+    /// # Errors
+    /// A sentence that names the grant that is missing.
+    pub fn may_import(&self, interface: Interface) -> core::result::Result<(), String> {
+        if interface == Interface::Db && self.charter.grants.databases.is_empty() {
+            return Err("it uses `db`, which needs a grant for each database, such as `grants = [\"db:main\"]` in its manifest".into());
+        }
+        Ok(())
+    }
+
+    /// Opens the way to one function of the contract: checks the phase, charges the call.
+    ///
+    /// # Errors
+    /// `Denied` while the module is only described, `WouldBlock` where waiting is not allowed, `LimitExceeded` when the call's host calls are used up.
+    #[inline]
+    pub fn enter(&mut self, function: HostFunction) -> Result<Entered<'_>> {
+        let row = function.row();
+        if self.arming.phase != Phase::Call {
+            self.check_phase(row.interface, row.sort)?;
+        }
+        match self.calls_left.checked_sub(row.cost) {
+            Some(left) => self.calls_left = left,
+            None => {
+                self.quota_refusals = self.quota_refusals.saturating_add(1);
+                return Err(Error::limit(
+                    "host-calls",
+                    u64::from(self.charter.limits.host_calls),
+                    u64::from(self.charter.limits.host_calls) + 1,
+                ));
+            }
+        }
+        Ok(Entered { context: self })
+    }
+
+    fn check_phase(&self, interface: Interface, sort: Sort) -> Result<()> {
+        match self.arming.phase {
+            Phase::Call => Ok(()),
+            Phase::Probe | Phase::Load => match interface {
+                Interface::Logging | Interface::Config | Interface::FeatureFlags => Ok(()),
+                Interface::Clients
+                | Interface::Tags
+                | Interface::State
+                | Interface::Mailbox
+                | Interface::Streams
+                | Interface::Clock
+                | Interface::Timers
+                | Interface::Signals
+                | Interface::Random
+                | Interface::Db
+                | Interface::Modules => Err(Error::Denied),
+            },
+            Phase::Transfer => match sort {
+                Sort::Wait => Err(Error::WouldBlock),
+                Sort::Query | Sort::Write | Sort::Effect => Ok(()),
+            },
+        }
+    }
+
+    /// Whether the call went on after its quota was used up, 1,000 times: such a loop is ended like any other runaway.
+    #[must_use]
+    pub const fn quota_ignored(&self) -> bool {
+        self.quota_refusals >= 1_000
+    }
+}
+
+/// The way to one function of the contract, opened by [`Context::enter`].
+#[derive(Debug)]
+pub struct Entered<'a> {
+    context: &'a mut Context,
+}
+
+impl Entered<'_> {
+    fn capabilities(&self) -> &Capabilities {
+        &self.context.charter.capabilities
+    }
+
+    /// Counts bytes that leave with this call.
+    fn spend(&mut self, bytes: usize) -> Result<()> {
+        let bytes = bytes as u64;
+        match self.context.bytes_left.checked_sub(bytes) {
+            Some(left) => {
+                self.context.bytes_left = left;
+                Ok(())
+            }
+            None => {
+                self.context.quota_refusals = self.context.quota_refusals.saturating_add(1);
+                let allowed = self.context.charter.limits.sent_bytes;
+                Err(Error::limit(
+                    "sent-bytes",
+                    allowed,
+                    allowed - self.context.bytes_left + bytes,
+                ))
+            }
+        }
+    }
+
+    fn leave(&mut self, effect: Effect) {
+        self.context.outbox.push(effect);
+    }
+
+    fn timers(&self) -> std::sync::MutexGuard<'_, Timers> {
+        self.context
+            .charter
+            .timers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prepares to wait: what the call has left so far goes out, the time that is left for waiting comes back.
+    fn wait(&mut self) -> Result<core::time::Duration> {
+        let Some(limit) = self.context.arming.wall_limit_us else {
+            return Err(Error::WouldBlock);
+        };
+        let effects = core::mem::take(&mut self.context.outbox);
+        if let (false, Some(outlet)) = (effects.is_empty(), &self.context.charter.outlet) {
+            outlet.release(&self.context.charter.identity, effects);
+        }
+        let now = (self.context.charter.capabilities.stopwatch)();
+        Ok(core::time::Duration::from_micros(limit.saturating_sub(now))
+            .saturating_sub(limits::WALL_MARGIN))
+    }
+}

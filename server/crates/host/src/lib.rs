@@ -1,0 +1,10 @@
+//! The custodian of modules: what they may touch and use, where they live, how they are called and swapped. It names no guest language, opens no socket
+//! and reads no clock; those are passed in.
+#![forbid(unsafe_code)]
+
+pub mod context;
+pub mod deadline;
+pub mod export;
+pub mod function;
+pub mod limits;
+pub mod replica;
