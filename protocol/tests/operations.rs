@@ -158,6 +158,22 @@ fn every_body_means_what_the_file_says() {
     }
 }
 
+/// The bodies that the normative text shows are those of the file.
+#[test]
+fn the_text_shows_bodies_of_the_file() {
+    let vectors = vectors();
+    let bodies = vectors["bodies"].as_array().unwrap();
+    let text = include_str!("../PROTOCOL.md");
+    let (_, text) = text.split_once("### Bodies one by one").unwrap();
+    let lines: Vec<_> = text.split("```").nth(1).unwrap().trim().lines().collect();
+    for line in &lines {
+        let shown: String = line[39..].split_whitespace().collect();
+        let found = bodies.iter().any(|vector| vector["hex"] == *shown);
+        assert!(found, "{line}");
+    }
+    assert!(lines.len() >= 27);
+}
+
 #[test]
 fn every_malformed_body_is_refused() {
     for vector in vectors()["malformed"].as_array().unwrap() {
