@@ -171,7 +171,7 @@ fn the_text_shows_bodies_of_the_file() {
         let found = bodies.iter().any(|vector| vector["hex"] == *shown);
         assert!(found, "{line}");
     }
-    assert!(lines.len() >= 27);
+    assert!(lines.len() >= 26);
 }
 
 #[test]
