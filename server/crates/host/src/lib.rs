@@ -2,9 +2,12 @@
 //! and reads no clock; those are passed in.
 #![forbid(unsafe_code)]
 
+pub mod catalog;
 pub mod context;
 pub mod deadline;
 pub mod export;
 pub mod function;
 pub mod limits;
+pub mod mail;
+pub mod order;
 pub mod replica;

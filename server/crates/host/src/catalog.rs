@@ -1,0 +1,235 @@
+//! What is loaded, as every home sees it: which modules there are, where their copies live, and who claims which opcode and topic. A catalog never
+//! changes; a load, swap or unload publishes a new one, and a home looks for it once a turn.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cohnect_capabilities::modules::ModuleInfo;
+use cohnect_capabilities::{ClientId, Opcode};
+
+use crate::export::{ActionInfo, Exports, PacketClaim, TopicClaim};
+use crate::mail::HomeId;
+
+/// How many copies there are, and what a module's globals mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// One on this server.
+    #[default]
+    Single,
+    /// One a shard, or several on the workers.
+    PerShard,
+}
+
+/// What happens to a packet whose stage fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The sender is told.
+    #[default]
+    Reject,
+    /// As if the stage were not there.
+    Pass,
+    /// It ends without a word.
+    Drop,
+}
+
+/// One copy of a module and its queue, as those who call it see it.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// Where it lives.
+    pub home: HomeId,
+    /// Its number among the copies.
+    pub number: u32,
+    /// Places taken in its queue.
+    pub taken: Arc<AtomicU32>,
+}
+
+/// A loaded module.
+#[derive(Debug)]
+pub struct Module {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Which load of it.
+    pub generation: u64,
+    /// From its manifest, or empty.
+    pub version: String,
+    /// How many copies.
+    pub placement: Placement,
+    /// Whether it lives on workers.
+    pub waits: bool,
+    /// Its copies; never empty.
+    pub copies: Vec<Copy>,
+    /// Places in each copy's queue.
+    pub queue_max: u32,
+    /// What a failing stage means.
+    pub on_failure: OnFailure,
+    /// What it exports, as far as the manifest admits.
+    pub exports: Exports,
+    /// False while its circuit is open.
+    pub healthy: Arc<AtomicBool>,
+    /// Its actions by name.
+    pub actions: BTreeMap<Arc<str>, ActionInfo>,
+}
+
+impl Module {
+    /// The copy for something that comes from `home`: the one that lives there, or the only one, or one chosen by `spread` (a client's or sender's
+    /// number), so that the calls of one client to one module all meet one copy.
+    #[must_use]
+    pub fn copy_for(&self, home: HomeId, spread: u64) -> &Copy {
+        self.copies
+            .iter()
+            .find(|copy| copy.home == home)
+            .unwrap_or_else(|| {
+                let n = (spread % self.copies.len().max(1) as u64) as usize;
+                &self.copies[n]
+            })
+    }
+
+    /// As [`Module::copy_for`], for a client.
+    #[must_use]
+    pub fn copy_for_client(&self, home: HomeId, client: ClientId) -> &Copy {
+        self.copy_for(home, client.lo)
+    }
+}
+
+/// One stage of a pipeline.
+#[derive(Clone, Debug)]
+pub struct Stage<C> {
+    /// Whose.
+    pub module: Arc<Module>,
+    /// What it claims.
+    pub claim: C,
+}
+
+/// All modules at one moment.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// By name.
+    pub modules: BTreeMap<Arc<str>, Arc<Module>>,
+    /// Stages of opcodes, by order, then by name.
+    pub packet_stages: Vec<Stage<PacketClaim>>,
+    /// Stages of BROADCAST topics, by order, then by name.
+    pub broadcast_stages: Vec<Stage<TopicClaim>>,
+    /// Claims of STREAM topics, the most specific first.
+    pub stream_claims: Vec<Stage<TopicClaim>>,
+}
+
+impl Catalog {
+    /// The module of this name.
+    #[must_use]
+    pub fn module(&self, name: &str) -> Option<&Arc<Module>> {
+        self.modules.get(name)
+    }
+
+    /// The stages that a packet runs through, in order.
+    pub fn stages_of_packet(
+        &self,
+        opcode: Opcode,
+        version: u8,
+    ) -> impl Iterator<Item = &Stage<PacketClaim>> {
+        self.packet_stages.iter().filter(move |stage| {
+            stage.claim.first <= opcode
+                && opcode <= stage.claim.last
+                && stage.claim.version.is_none_or(|v| v == version)
+        })
+    }
+
+    /// The stages that a BROADCAST to this topic runs through, in order.
+    pub fn stages_of_broadcast<'a>(
+        &'a self,
+        topic: &'a str,
+    ) -> impl Iterator<Item = &'a Stage<TopicClaim>> {
+        self.broadcast_stages
+            .iter()
+            .filter(move |stage| matches(&stage.claim.topic, topic))
+    }
+
+    /// Who answers for this STREAM topic.
+    #[must_use]
+    pub fn stream_claim(&self, topic: &str) -> Option<&Stage<TopicClaim>> {
+        self.stream_claims
+            .iter()
+            .find(|stage| matches(&stage.claim.topic, topic))
+    }
+
+    /// What modules are told of each other.
+    #[must_use]
+    pub fn infos(&self) -> Vec<ModuleInfo> {
+        self.modules
+            .values()
+            .map(|module| ModuleInfo {
+                name: Arc::clone(&module.name),
+                kinds: module.exports.kinds(),
+                version: module.version.clone(),
+                generation: module.generation,
+                healthy: module.healthy.load(Ordering::Relaxed),
+            })
+            .collect()
+    }
+}
+
+/// Whether a topic fits a pattern: segments between slashes, `*` stands for one segment, at the end for one or more.
+#[must_use]
+pub fn matches(pattern: &str, topic: &str) -> bool {
+    let (mut patterns, mut topics) = (pattern.split('/').peekable(), topic.split('/'));
+    while let Some(wanted) = patterns.next() {
+        let Some(found) = topics.next() else {
+            return false;
+        };
+        if wanted == "*" && patterns.peek().is_none() {
+            return true;
+        }
+        if wanted != "*" && wanted != found {
+            return false;
+        }
+    }
+    topics.next().is_none()
+}
+
+/// Where the newest catalog is found.
+#[derive(Debug, Default)]
+pub struct Catalogs {
+    version: AtomicU64,
+    newest: RwLock<Arc<Catalog>>,
+}
+
+impl Catalogs {
+    /// Publishes a catalog.
+    pub fn publish(&self, catalog: Catalog) {
+        *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The newest one.
+    #[must_use]
+    pub fn newest(&self) -> Arc<Catalog> {
+        Arc::clone(&self.newest.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Grows with each catalog that is published; one load.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_by_segments() {
+        for (pattern, topic, fits) in [
+            ("chat", "chat", true),
+            ("chat", "chat/eu", false),
+            ("chat/*", "chat/eu", true),
+            ("chat/*", "chat/eu/1", true),
+            ("chat/*", "chat", false),
+            ("*", "chat/eu", true),
+            ("arena/*/spectate", "arena/blue/spectate", true),
+            ("arena/*/spectate", "arena/blue/red/spectate", false),
+        ] {
+            assert_eq!(matches(pattern, topic), fits, "{pattern} {topic}");
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! Mail between homes. Each home has one box, swapped out whole; a turn stages its mail per destination and hands it over once; only a home that has
+//! announced sleep is woken. What is bounded is the queue of each replica (a call takes a place when it is made) and the fan-outs' bytes between two
+//! homes; replies and control messages always fit. So nothing ever blocks on a full box, and two homes cannot wait for each other.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use cohnect_capabilities::clients::SendOptions;
+use cohnect_capabilities::mailbox::Place;
+use cohnect_capabilities::{ClientId, CloseReason, Delivery, Effect, Opcode};
+use roaring::RoaringBitmap;
+use tokio::sync::oneshot;
+
+use crate::export::{Export, Outcome};
+use crate::order::Order;
+
+/// Bytes of fan-outs that may wait between two homes: a second of 1,000 subscribers' snapshots at 60 Hz counts once a shard, about 64 KiB; this is
+/// a hundred times as much, and what a stalled shard may cost in memory.
+pub const FANOUT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// A home: shards first, then workers, then control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HomeId(pub u16);
+
+/// Which homes a server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// How many shards, at least 1.
+    pub shards: u16,
+    /// How many workers, at least 1.
+    pub workers: u16,
+}
+
+impl Layout {
+    /// The shard of this number.
+    #[must_use]
+    pub const fn shard(self, n: u16) -> HomeId {
+        HomeId(n % self.shards)
+    }
+
+    /// The worker of this number.
+    #[must_use]
+    pub const fn worker(self, n: u16) -> HomeId {
+        HomeId(self.shards + n % self.workers)
+    }
+
+    /// Where the control thread's replies go.
+    #[must_use]
+    pub const fn control(self) -> HomeId {
+        HomeId(self.shards + self.workers)
+    }
+
+    /// Whether this home is a shard.
+    #[must_use]
+    pub const fn is_shard(self, home: HomeId) -> bool {
+        home.0 < self.shards
+    }
+
+    /// All boxes: shards, workers, control.
+    #[must_use]
+    pub const fn boxes(self) -> usize {
+        self.shards as usize + self.workers as usize + 1
+    }
+}
+
+/// One copy of a module: where it is, and its number among the copies on this server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// The module's name.
+    pub module: Arc<str>,
+    /// Which copy.
+    pub copy: u32,
+}
+
+/// A call on its way to a replica.
+#[derive(Debug)]
+pub struct Call {
+    /// To which copy.
+    pub to: Address,
+    /// What is called.
+    pub export: Export,
+    /// Who gets what comes of it.
+    pub answer: Answer,
+    /// The modules on this chain of calls.
+    pub chain: Vec<Arc<str>>,
+    /// Its place in the replica's queue; given back when the call has run. None for what the home itself queues.
+    pub place: Option<Place>,
+}
+
+/// Who gets what comes of a call.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nobody waits.
+    Nobody,
+    /// A home; the ticket is that home's own.
+    Home(HomeId, u64),
+    /// A task that waits for it.
+    Waiter(oneshot::Sender<Answered>),
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub struct Answered {
+    /// The outcome, or why the call was never begun.
+    pub outcome: Result<Outcome, NotRun>,
+    /// Which load of the module ran it; 0 when none did.
+    pub generation: u64,
+}
+
+/// Why a call was never begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRun {
+    /// No such module, or copy.
+    Unknown,
+    /// Its queue is full.
+    Busy,
+    /// Its circuit is open, or it is going.
+    Unavailable,
+}
+
+/// What goes from home to home.
+#[derive(Debug)]
+pub enum Mail {
+    /// A call for a replica there.
+    Call(Call),
+    /// What came of a call that this home made.
+    Reply(u64, Answered),
+    /// What a call on a worker left; the shard carries it out. All of one replica's go to one shard, so their order stays.
+    Effects(Arc<str>, Vec<Effect>),
+    /// Something for clients of that shard.
+    Fanout(Fanout),
+    /// A word of the custodian.
+    Order(Order),
+}
+
+/// One message, with its bytes once, for clients of one shard.
+#[derive(Debug)]
+pub struct Fanout {
+    /// For whom.
+    pub to: Recipients,
+    /// What.
+    pub what: Outgoing,
+}
+
+/// Clients of one shard.
+#[derive(Debug)]
+pub enum Recipients {
+    /// One.
+    One(ClientId),
+    /// The clients in these slots of the shard's part of the directory; slots given out after `removals` are skipped.
+    Slots {
+        /// Which slots.
+        slots: RoaringBitmap,
+        /// The part's count of removals when it was asked.
+        removals: u64,
+    },
+    /// All of them, without this one.
+    Everyone {
+        /// Not this one.
+        except: Option<ClientId>,
+    },
+}
+
+/// What clients get.
+#[derive(Clone, Debug)]
+pub enum Outgoing {
+    /// A module's packet.
+    Packet {
+        /// Its command.
+        opcode: Opcode,
+        /// Its body.
+        payload: Bytes,
+        /// How it travels.
+        options: SendOptions,
+    },
+    /// A BROADCAST.
+    Broadcast {
+        /// Who sent it; zero is the server.
+        sender: ClientId,
+        /// Its topic.
+        topic: Arc<str>,
+        /// Its body.
+        payload: Bytes,
+        /// How it travels.
+        options: SendOptions,
+    },
+    /// An item of a stream.
+    Item {
+        /// The topic.
+        topic: Arc<str>,
+        /// The item.
+        payload: Bytes,
+        /// How it travels.
+        delivery: Delivery,
+    },
+    /// The end of a topic.
+    Finish {
+        /// The topic.
+        topic: Arc<str>,
+        /// What is said.
+        reason: String,
+    },
+    /// A stream that the server begins.
+    Attach {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// A stream that the server takes back.
+    Detach {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// The session's end.
+    Disconnect {
+        /// Why.
+        reason: CloseReason,
+        /// What is said.
+        message: String,
+    },
+}
+
+impl Outgoing {
+    /// What it weighs against [`FANOUT_BYTES_MAX`].
+    #[must_use]
+    pub const fn weight(&self) -> u64 {
+        let bytes = match self {
+            Self::Packet { payload, .. }
+            | Self::Broadcast { payload, .. }
+            | Self::Item { payload, .. } => payload.len(),
+            Self::Finish { reason, .. } => reason.len(),
+            Self::Disconnect { message, .. } => message.len(),
+            Self::Attach { .. } | Self::Detach { .. } => 0,
+        };
+        bytes as u64 + 128
+    }
+}
+
+/// Wakes a sleeping home from any thread: an eventfd, a task's notifier.
+pub trait Waker: Send + Sync {
+    /// Wakes it; waking one that is awake does no harm.
+    fn wake(&self);
+}
+
+/// All boxes of a server.
+pub struct Post {
+    layout: Layout,
+    boxes: Vec<Mailbox>,
+    /// Bytes of fan-outs under way, by (from, to).
+    fanouts: Vec<AtomicU64>,
+}
+
+struct Mailbox {
+    mail: Mutex<Vec<(HomeId, Mail)>>,
+    sleeping: AtomicBool,
+    waker: Arc<dyn Waker>,
+}
+
+impl core::fmt::Debug for Post {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Post")
+            .field("layout", &self.layout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Post {
+    /// The boxes of a server with this layout; `waker` makes the waker of each home.
+    pub fn new(layout: Layout, mut waker: impl FnMut(HomeId) -> Arc<dyn Waker>) -> Arc<Self> {
+        let boxes = (0..layout.boxes())
+            .map(|n| Mailbox {
+                mail: Mutex::default(),
+                sleeping: AtomicBool::new(false),
+                waker: waker(HomeId(n as u16)),
+            })
+            .collect();
+        let fanouts = (0..layout.boxes() * layout.boxes())
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        Arc::new(Self {
+            layout,
+            boxes,
+            fanouts,
+        })
+    }
+
+    /// Which homes there are.
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Takes everything out of a home's box, in the order in which it came from each sender. `mail` is emptied first and its room used again.
+    pub fn collect(&self, home: HomeId, mail: &mut Vec<(HomeId, Mail)>) {
+        mail.clear();
+        let Some(own) = self.boxes.get(usize::from(home.0)) else {
+            return;
+        };
+        core::mem::swap(
+            &mut *own.mail.lock().unwrap_or_else(PoisonError::into_inner),
+            mail,
+        );
+        for (from, letter) in &*mail {
+            if let (Mail::Fanout(fanout), Some(under_way)) = (letter, self.under_way(*from, home)) {
+                under_way.fetch_sub(fanout.what.weight(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The home is about to sleep: from now on mail wakes it. False when mail has come in the meantime; then it must not sleep.
+    #[must_use]
+    pub fn doze(&self, home: HomeId) -> bool {
+        let Some(own) = self.boxes.get(usize::from(home.0)) else {
+            return true;
+        };
+        own.sleeping.store(true, Ordering::SeqCst);
+        let empty = own
+            .mail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty();
+        if !empty {
+            own.sleeping.store(false, Ordering::SeqCst);
+        }
+        empty
+    }
+
+    /// The home is awake: mail need not wake it.
+    pub fn awake(&self, home: HomeId) {
+        if let Some(own) = self.boxes.get(usize::from(home.0)) {
+            own.sleeping.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Puts mail into one box. `mail` is emptied.
+    pub fn deliver(&self, from: HomeId, to: HomeId, mail: &mut Vec<Mail>) {
+        let Some(other) = self.boxes.get(usize::from(to.0)) else {
+            mail.clear();
+            return;
+        };
+        if mail.is_empty() {
+            return;
+        }
+        other
+            .mail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(mail.drain(..).map(|letter| (from, letter)));
+        if other.sleeping.swap(false, Ordering::SeqCst) {
+            other.waker.wake();
+        }
+    }
+
+    /// Takes room for a fan-out between two homes; false when there is none, and the fan-out is dropped and counted by its sender.
+    #[must_use]
+    pub fn admit_fanout(&self, from: HomeId, to: HomeId, weight: u64) -> bool {
+        let Some(under_way) = self.under_way(from, to) else {
+            return false;
+        };
+        under_way
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
+                (bytes + weight <= FANOUT_BYTES_MAX).then_some(bytes + weight)
+            })
+            .is_ok()
+    }
+
+    fn under_way(&self, from: HomeId, to: HomeId) -> Option<&AtomicU64> {
+        self.fanouts
+            .get(usize::from(from.0) * self.layout.boxes() + usize::from(to.0))
+    }
+}
+
+/// The mail that one turn of a home has for others, by destination.
+#[derive(Debug)]
+pub struct Staging {
+    from: HomeId,
+    boxes: Vec<Vec<Mail>>,
+    any: bool,
+    /// Fan-outs that found no room.
+    pub dropped: u64,
+}
+
+impl Staging {
+    /// An empty staging of this home.
+    #[must_use]
+    pub fn new(from: HomeId, layout: Layout) -> Self {
+        Self {
+            from,
+            boxes: (0..layout.boxes()).map(|_| Vec::new()).collect(),
+            any: false,
+            dropped: 0,
+        }
+    }
+
+    /// The home whose mail it is.
+    #[must_use]
+    pub const fn from(&self) -> HomeId {
+        self.from
+    }
+
+    /// Stages mail.
+    pub fn send(&mut self, to: HomeId, mail: Mail) {
+        if let Some(waiting) = self.boxes.get_mut(usize::from(to.0)) {
+            waiting.push(mail);
+            self.any = true;
+        }
+    }
+
+    /// Stages a fan-out if there is room for it between the two homes.
+    pub fn fan_out(&mut self, post: &Post, to: HomeId, fanout: Fanout) {
+        if post.admit_fanout(self.from, to, fanout.what.weight()) {
+            self.send(to, Mail::Fanout(fanout));
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Answers a call: a reply to a home is staged, a waiter gets it at once.
+    pub fn answer(&mut self, answer: Answer, answered: Answered) {
+        match answer {
+            Answer::Nobody => {}
+            Answer::Home(home, ticket) => self.send(home, Mail::Reply(ticket, answered)),
+            // A waiter that is gone has given the answer up.
+            Answer::Waiter(waiter) => drop(waiter.send(answered)),
+        }
+    }
+
+    /// Hands everything over, one lock and at most one wake for each destination.
+    pub fn hand_over(&mut self, post: &Post) {
+        if core::mem::take(&mut self.any) {
+            for (n, waiting) in self.boxes.iter_mut().enumerate() {
+                if !waiting.is_empty() {
+                    post.deliver(self.from, HomeId(n as u16), waiting);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicU32);
+
+    impl Waker for Wakes {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    const LAYOUT: Layout = Layout {
+        shards: 2,
+        workers: 1,
+    };
+
+    fn effects() -> Mail {
+        Mail::Effects("m".into(), Vec::new())
+    }
+
+    #[test]
+    fn only_a_home_that_sleeps_is_woken_and_only_once() {
+        let wakes = Arc::new(Wakes::default());
+        let post = Post::new(LAYOUT, |_| Arc::clone(&wakes) as Arc<dyn Waker>);
+        let mut staging = Staging::new(HomeId(0), LAYOUT);
+        staging.send(HomeId(1), effects());
+        staging.hand_over(&post);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        assert!(!post.doze(HomeId(1)), "there is mail");
+        let mut mail = Vec::new();
+        post.collect(HomeId(1), &mut mail);
+        assert_eq!(mail.len(), 1);
+        assert!(post.doze(HomeId(1)));
+        for _ in 0..3 {
+            staging.send(HomeId(1), effects());
+            staging.hand_over(&post);
+        }
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn fan_outs_between_two_homes_are_bounded_until_they_are_collected() {
+        let post = Post::new(LAYOUT, |_| Arc::new(Wakes::default()) as Arc<dyn Waker>);
+        let mut staging = Staging::new(HomeId(0), LAYOUT);
+        let fanout = || Fanout {
+            to: Recipients::Everyone { except: None },
+            what: Outgoing::Item {
+                topic: "t".into(),
+                payload: Bytes::from(vec![0; 1 << 20]),
+                delivery: Delivery::Unreliable,
+            },
+        };
+        for _ in 0..10 {
+            staging.fan_out(&post, HomeId(1), fanout());
+        }
+        assert_eq!(staging.dropped, 3);
+        staging.hand_over(&post);
+        post.collect(HomeId(1), &mut Vec::new());
+        staging.fan_out(&post, HomeId(1), fanout());
+        assert_eq!(staging.dropped, 3);
+    }
+}

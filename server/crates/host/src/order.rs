@@ -1,0 +1,59 @@
+//! The custodian's word to a home: install, switch, remove, stop. Each is answered on the oneshot that comes with it.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::context::Charter;
+use crate::export::{ServerEvent, Snapshot, StartReason, StopReason};
+use crate::mail::Address;
+use crate::replica::Prepared;
+
+/// What a home is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Make a replica of code that is not here yet.
+    Install(Box<Install>),
+    /// Put new code into the place of the old: `save`, make, `restore`, `start`, and only then is the old one `stop`ped.
+    Switch(Box<Install>),
+    /// End a replica.
+    Remove {
+        /// Which.
+        copy: Address,
+        /// What it is told.
+        reason: StopReason,
+        /// Says that it is gone.
+        done: oneshot::Sender<()>,
+    },
+    /// Tell the replicas that want to know.
+    Event(ServerEvent),
+}
+
+/// New code for one copy.
+pub struct Install {
+    /// Which copy.
+    pub copy: Address,
+    /// The code.
+    pub prepared: Arc<dyn Prepared>,
+    /// What its context is made from.
+    pub charter: Charter,
+    /// Its generator's seed.
+    pub seed: u64,
+    /// Why it starts.
+    pub reason: StartReason,
+    /// What to restore when the old code cannot save (a roll-back), or there is none.
+    pub snapshot: Option<Snapshot>,
+    /// End the running call if it does not end by itself.
+    pub force: bool,
+    /// Says what came of it: the snapshot that went over, or why nothing has changed.
+    pub done: oneshot::Sender<Result<Option<Snapshot>, String>>,
+}
+
+impl core::fmt::Debug for Install {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Install")
+            .field("copy", &self.copy)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
