@@ -42,6 +42,8 @@ pub struct Copy {
     pub number: u32,
     /// Places taken in its queue.
     pub taken: Arc<AtomicU32>,
+    /// False while its circuit is open.
+    pub healthy: Arc<AtomicBool>,
 }
 
 /// A loaded module.
@@ -65,7 +67,7 @@ pub struct Module {
     pub on_failure: OnFailure,
     /// What it exports, as far as the manifest admits.
     pub exports: Exports,
-    /// False while its circuit is open.
+    /// False while the circuit of its only copy is open; where there are several, each has its own, and refuses by itself.
     pub healthy: Arc<AtomicBool>,
     /// Its actions by name.
     pub actions: BTreeMap<Arc<str>, ActionInfo>,
@@ -162,7 +164,8 @@ impl Catalog {
                 kinds: module.exports.kinds(),
                 version: module.version.clone(),
                 generation: module.generation,
-                healthy: module.healthy.load(Ordering::Relaxed),
+                healthy: module.healthy.load(Ordering::Relaxed)
+                    && (module.copies.iter()).all(|copy| copy.healthy.load(Ordering::Relaxed)),
             })
             .collect()
     }

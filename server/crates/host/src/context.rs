@@ -32,6 +32,7 @@ use cohnect_capabilities::{
 use crate::deadline::{CpuClock, Deadline};
 use crate::function::{HostFunction, Interface, Sort};
 use crate::limits::{self, Limits};
+use crate::now::Now;
 
 /// What stands behind the contract, shared by every replica of a server.
 #[derive(Clone)]
@@ -154,8 +155,8 @@ impl core::fmt::Debug for Charter {
 
 /// Where the effects of a call go when it waits, in order, before its end.
 pub trait Outlet: Send + Sync {
-    /// Carries them out.
-    fn release(&self, identity: &Identity, effects: Vec<Effect>);
+    /// Carries them out; `now` is when they left.
+    fn release(&self, identity: &Identity, now: Now, effects: Vec<Effect>);
 }
 
 /// The timers of one instance, by name.
@@ -191,6 +192,8 @@ pub enum Phase {
 pub struct Arming {
     /// What the call is for.
     pub phase: Phase,
+    /// Whether it has the budget of the calls around a replica's life: `start` and `stop`. `Load` and `Transfer` have it anyway.
+    pub setup: bool,
     /// The wall clock of what is being handled, microseconds since the Unix epoch.
     pub wall_us: TimestampUs,
     /// The monotonic clock, microseconds since the server's start.
@@ -210,6 +213,8 @@ pub struct Context {
     calls_left: u32,
     bytes_left: u64,
     quota_refusals: u32,
+    /// The call has waited since it last asked for anything, so its moment has passed.
+    waited: bool,
     outbox: Vec<Effect>,
 }
 
@@ -235,6 +240,7 @@ impl Context {
             arming: Arming::default(),
             deadline,
             quota_refusals: 0,
+            waited: false,
             outbox: Vec::new(),
         }
     }
@@ -244,12 +250,14 @@ impl Context {
         let limits = &self.charter.limits;
         self.deadline = Deadline::new(match arming.phase {
             Phase::Probe | Phase::Load | Phase::Transfer => limits.setup_deadline,
+            Phase::Call if arming.setup => limits.setup_deadline,
             Phase::Call => limits.deadline,
         });
         self.calls_left = limits.host_calls;
         self.bytes_left = limits.sent_bytes;
         self.quota_refusals = 0;
         self.outbox.clear();
+        self.waited = false;
         self.arming = arming;
     }
 
@@ -301,6 +309,12 @@ impl Context {
         self.deadline.on_tick(&*self.charter.capabilities.cpu)
     }
 
+    /// Microseconds that the running call used beyond its budget, as far as the ticks have shown.
+    #[must_use]
+    pub fn overrun_us(&self) -> u64 {
+        self.deadline.overrun_us(&*self.charter.capabilities.cpu)
+    }
+
     /// The slice of a call on a worker ends: it waits, or gave its turn up.
     pub fn pause(&mut self) {
         self.deadline.pause(&*self.charter.capabilities.cpu);
@@ -324,6 +338,9 @@ impl Context {
     #[inline]
     pub fn enter(&mut self, function: HostFunction) -> Result<Entered<'_>> {
         let row = function.row();
+        if self.waited {
+            self.refresh();
+        }
         if self.arming.phase != Phase::Call {
             self.check_phase(row.interface, row.sort)?;
         }
@@ -339,6 +356,19 @@ impl Context {
             }
         }
         Ok(Entered { context: self })
+    }
+
+    /// `clock.now` is the same all through a call, but for where it waits.
+    #[cold]
+    fn refresh(&mut self) {
+        self.waited = false;
+        let now = Now {
+            monotonic_us: self.arming.monotonic_us,
+            wall_us: self.arming.wall_us,
+        };
+        let monotonic_us = (self.charter.capabilities.stopwatch)();
+        self.arming.wall_us = now.wall_of(monotonic_us);
+        self.arming.monotonic_us = monotonic_us;
     }
 
     fn check_phase(&self, interface: Interface, sort: Sort) -> Result<()> {
@@ -422,8 +452,13 @@ impl Entered<'_> {
         };
         let effects = core::mem::take(&mut self.context.outbox);
         if let (false, Some(outlet)) = (effects.is_empty(), &self.context.charter.outlet) {
-            outlet.release(&self.context.charter.identity, effects);
+            let now = Now {
+                monotonic_us: self.context.arming.monotonic_us,
+                wall_us: self.context.arming.wall_us,
+            };
+            outlet.release(&self.context.charter.identity, now, effects);
         }
+        self.context.waited = true;
         let now = (self.context.charter.capabilities.stopwatch)();
         Ok(core::time::Duration::from_micros(limit.saturating_sub(now))
             .saturating_sub(limits::WALL_MARGIN))

@@ -58,11 +58,11 @@ impl core::fmt::Debug for Ticker {
 
 /// Held by a home while it runs guests; the tick goes on as long as one exists.
 #[derive(Debug)]
-pub struct Running<'a> {
-    ticker: &'a Ticker,
+pub struct Running {
+    ticker: Ticker,
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         self.ticker.shared.running.fetch_sub(1, Ordering::Relaxed);
     }
@@ -92,7 +92,7 @@ impl Ticker {
 
     /// Guests begin to run in this home: once for a batch of calls, since it costs a fence.
     #[must_use]
-    pub fn running(&self) -> Running<'_> {
+    pub fn running(&self) -> Running {
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         // The thread sets `parked`, then looks at `running` once more before it sleeps; one of the two sees the other.
         if self.shared.parked.load(Ordering::SeqCst) {
@@ -100,7 +100,9 @@ impl Ticker {
             self.shared.parked.store(false, Ordering::SeqCst);
             self.shared.wake.notify_all();
         }
-        Running { ticker: self }
+        Running {
+            ticker: self.clone(),
+        }
     }
 
     /// Advances the tick once and runs the hooks. The thread does this; a simulation does it by itself.

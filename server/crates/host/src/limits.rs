@@ -36,6 +36,8 @@ pub const WASM_MEMORY_MIB: u32 = 32;
 pub const TICK_HZ_MAX: u32 = 128;
 /// Copies of a `per-shard` module on workers.
 pub const INSTANCES_MAX: u32 = 16;
+/// Wall time of each call around a replica's life on a worker: `save`, `restore`, `start`, `stop`.
+pub const SETUP_WALL: Duration = Duration::from_secs(1);
 /// How long a swap waits for the running call.
 pub const SWAP_WAIT: Duration = Duration::from_secs(10);
 

@@ -84,8 +84,25 @@ pub struct Call {
     pub answer: Answer,
     /// The modules on this chain of calls.
     pub chain: Vec<Arc<str>>,
+    /// When nobody waits for it any more, on the server's monotonic clock: what is left of its caller's time. None: its own wall limit.
+    pub expires_us: Option<u64>,
     /// Its place in the replica's queue; given back when the call has run. None for what the home itself queues.
     pub place: Option<Place>,
+}
+
+impl Call {
+    /// A call that a home makes by itself: nobody waits for it, and it takes no place.
+    #[must_use]
+    pub const fn own(to: Address, export: Export) -> Self {
+        Self {
+            to,
+            export,
+            answer: Answer::Nobody,
+            chain: Vec::new(),
+            expires_us: None,
+            place: None,
+        }
+    }
 }
 
 /// Who gets what comes of a call.
@@ -106,6 +123,17 @@ pub struct Answered {
     pub outcome: Result<Outcome, NotRun>,
     /// Which load of the module ran it; 0 when none did.
     pub generation: u64,
+}
+
+impl Answered {
+    /// The answer of a call that was never begun.
+    #[must_use]
+    pub const fn not_run(why: NotRun) -> Self {
+        Self {
+            outcome: Err(why),
+            generation: 0,
+        }
+    }
 }
 
 /// Why a call was never begun.

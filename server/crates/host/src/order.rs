@@ -1,5 +1,6 @@
 //! The custodian's word to a home: install, switch, remove, stop. Each is answered on the oneshot that comes with it.
 
+use core::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -38,7 +39,11 @@ pub struct Install {
     /// What its context is made from.
     pub charter: Charter,
     /// Its generator's seed.
-    pub seed: u64,
+    pub seed: [u8; 32],
+    /// Whether its circuit is closed, for those who look at the catalog.
+    pub healthy: Arc<AtomicBool>,
+    /// How many replicas the copy may have: one, which carries its state over a swap, or on a worker several, made on demand.
+    pub replicas_max: u32,
     /// Why it starts.
     pub reason: StartReason,
     /// What to restore when the old code cannot save (a roll-back), or there is none.

@@ -55,7 +55,7 @@ pub trait Language: Send + Sync {
     /// Whether this file of a module's folder belongs to the code (and so is hashed and passed in [`Source::files`]).
     fn belongs(&self, file: &Path) -> bool;
     /// Compiles, checks the form, links, and reads the exports from one throw-away replica, with `probe` as its context (made by
-    /// [`Context::probe`], in which every import but `logging`, `config` and `feature-flags` is refused).
+    /// [`Context::new`] and not armed, in which every import but `logging`, `config` and `feature-flags` is refused).
     ///
     /// # Errors
     /// What is wrong with the code, for its author.

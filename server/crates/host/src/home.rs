@@ -1,0 +1,399 @@
+//! A shard's replicas: their queues in order of arrival, what is due by itself, and the custodian's orders. It runs one call at a time, to its end, and
+//! hands the outcome and the effects for others to whoever drives it. It opens no socket, reads no clock and sends no mail of its own but the answers
+//! of calls that it can no longer run. A worker's replicas have a driver of their own.
+
+mod aside;
+mod budget;
+mod circuit;
+mod pulse;
+mod schedule;
+pub(crate) mod slot;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use cohnect_capabilities::Effect;
+use futures_util::FutureExt as _;
+
+use self::budget::Budget;
+use self::slot::{Lane, ReplicaNumbers, Slot};
+use crate::context::Identity;
+use crate::deadline::{Running, Ticker};
+use crate::export::{Export, ServerEvent, ServerEvents, StopReason};
+use crate::mail::{Address, Answer, Answered, Call, HomeId, NotRun, Staging};
+use crate::now::Now;
+use crate::order::{Install, Order};
+
+/// Calls in one replica's queue beyond which it is told of no more events: twice what the largest sensible queue holds, so that one who is told of
+/// everything and does nothing costs a bounded amount.
+pub(crate) const QUEUED_MAX: usize = 2 * crate::limits::QUEUE_MAX as usize;
+
+/// Which seat of a home ran a call; for [`Home::recycle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotId(u32);
+
+/// A call that has been run, or cannot be.
+#[derive(Debug)]
+pub struct Finished {
+    /// Whose outbox may be given back.
+    pub slot: SlotId,
+    /// Who ran it.
+    pub identity: Arc<Identity>,
+    /// Who gets what came of it.
+    pub answer: Answer,
+    /// What came of it.
+    pub answered: Answered,
+    /// What it left for others, in order; what concerns the replica itself is already taken out.
+    pub effects: Vec<Effect>,
+}
+
+/// The replicas of one shard.
+pub struct Home {
+    id: HomeId,
+    ticker: Ticker,
+    /// Held from the first call of a batch until nothing is queued: taking it costs a fence.
+    running: Option<Running>,
+    seats: Vec<Option<Seat>>,
+    index: BTreeMap<Address, u32>,
+    /// One entry for each queued call, in order of arrival.
+    order: VecDeque<u32>,
+    /// The same for replicas that have used their half of the shard; they wait behind the others.
+    behind: VecDeque<u32>,
+    /// Over which halves are counted.
+    window: u64,
+    /// What starts, stops and swaps left, to be carried out by whoever asks next.
+    finished: VecDeque<Finished>,
+    numbers: Arc<ReplicaNumbers>,
+    /// The last moment that was passed in; relates the two clocks to each other.
+    now: Now,
+}
+
+struct Seat {
+    slot: Slot,
+    queue: VecDeque<Call>,
+    budget: Budget,
+}
+
+impl core::fmt::Debug for Home {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Home")
+            .field("id", &self.id)
+            .field("queued", &(self.order.len() + self.behind.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Home {
+    /// A home without replicas.
+    #[must_use]
+    pub fn new(id: HomeId, ticker: Ticker) -> Self {
+        Self {
+            id,
+            ticker,
+            running: None,
+            seats: Vec::new(),
+            index: BTreeMap::new(),
+            order: VecDeque::new(),
+            behind: VecDeque::new(),
+            window: 0,
+            finished: VecDeque::new(),
+            numbers: Arc::new(ReplicaNumbers::new(id)),
+            now: Now::default(),
+        }
+    }
+
+    /// Which home it is.
+    #[must_use]
+    pub const fn id(&self) -> HomeId {
+        self.id
+    }
+
+    /// Queues a call in order of arrival. What bounds the queue is the place that the call brings.
+    ///
+    /// # Errors
+    /// The call, with why it is not queued: `Unknown` when the copy is not here, `Unavailable` while its circuit is open.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the call goes back to the one who answers it, and a box would cost every call an allocation"
+    )]
+    pub fn push(&mut self, call: Call) -> Result<(), (Call, NotRun)> {
+        let Some(&n) = self.index.get(&call.to) else {
+            return Err((call, NotRun::Unknown));
+        };
+        let Some(seat) = self.seats.get_mut(n as usize).and_then(Option::as_mut) else {
+            return Err((call, NotRun::Unknown));
+        };
+        if seat.slot.circuit.is_open() {
+            return Err((call, NotRun::Unavailable));
+        }
+        seat.queue.push_back(call);
+        self.order.push_back(n);
+        Ok(())
+    }
+
+    /// Does what the custodian says, at once: on a shard nothing is running between two calls. Calls of a replica that goes are answered through
+    /// `staging`; what its last calls left comes from [`Home::run_next`].
+    pub fn obey(&mut self, now: Now, order: Order, staging: &mut Staging) {
+        self.now = now;
+        self.hold_ticker();
+        match order {
+            Order::Install(install) => self.install(*install, now),
+            Order::Switch(install) => self.switch(*install, now),
+            Order::Remove { copy, reason, done } => {
+                self.remove(&copy, reason, now, staging);
+                // A custodian that no longer waits has given up on the whole server.
+                done.send(()).ok();
+            }
+            Order::Event(event) => self.announce(&event),
+        }
+    }
+
+    /// Runs one queued call to its end: the first in order of arrival whose replica has not used its half of the shard, or the first at all.
+    pub fn run_next(&mut self, now: Now) -> Option<Finished> {
+        self.now = now;
+        if let Some(finished) = self.finished.pop_front() {
+            return Some(finished);
+        }
+        let Some(n) = self.next_seat(now) else {
+            self.running = None;
+            return None;
+        };
+        self.hold_ticker();
+        let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
+        let mut call = seat.queue.pop_front()?;
+        let tick = self.ticker.ticks();
+        let ran = at_once(seat.slot.run(
+            &mut call.export,
+            core::mem::take(&mut call.chain),
+            call.expires_us,
+            &now,
+        ));
+        let ticks = self.ticker.ticks().wrapping_sub(tick);
+        if ticks > 0 {
+            seat.budget.charge(Budget::window(now.monotonic_us), ticks);
+        }
+        Self::queue_due(seat, n, now, &mut self.order);
+        Some(Finished {
+            slot: SlotId(n),
+            answer: call.answer,
+            answered: Answered {
+                generation: if ran.outcome.is_ok() {
+                    ran.identity.generation
+                } else {
+                    0
+                },
+                outcome: ran.outcome,
+            },
+            identity: ran.identity,
+            effects: ran.effects,
+        })
+    }
+
+    /// Takes the outbox of a call back, emptied, so that the next call of that replica need not allocate one.
+    pub fn recycle(&mut self, slot: SlotId, outbox: Vec<Effect>) {
+        if let Some(Some(seat)) = self.seats.get_mut(slot.0 as usize) {
+            seat.slot.recycle(outbox);
+        }
+    }
+
+    /// Queues what is due by itself: timers, ticks, background steps; tries replicas again whose pause is over.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        for (n, seat) in self.seats.iter_mut().enumerate() {
+            if let Some(seat) = seat {
+                Self::queue_due(seat, n as u32, now, &mut self.order);
+            }
+        }
+    }
+
+    /// When [`Home::handle_timeout`] has something to do, in microseconds of the monotonic clock; none when never.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.seats
+            .iter()
+            .flatten()
+            .filter_map(|seat| seat.slot.next_us(self.now))
+            .min()
+    }
+
+    /// Whether nothing is queued.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.order.is_empty() && self.behind.is_empty() && self.finished.is_empty()
+    }
+
+    /// How many calls are queued.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.order.len() + self.behind.len()
+    }
+
+    fn hold_ticker(&mut self) {
+        if self.running.is_none() {
+            self.running = Some(self.ticker.running());
+        }
+    }
+
+    fn next_seat(&mut self, now: Now) -> Option<u32> {
+        let window = Budget::window(now.monotonic_us);
+        if window != self.window {
+            self.window = window;
+            if !self.behind.is_empty() {
+                self.behind.append(&mut self.order);
+                core::mem::swap(&mut self.behind, &mut self.order);
+            }
+        }
+        while let Some(n) = self.order.pop_front() {
+            let Some(seat) = self.seats.get_mut(n as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if !seat.budget.is_spent(window) {
+                return Some(n);
+            }
+            self.behind.push_back(n);
+        }
+        self.behind.pop_front()
+    }
+
+    fn queue_due(seat: &mut Seat, n: u32, now: Now, order: &mut VecDeque<u32>) {
+        let (slot, queue) = (&mut seat.slot, &mut seat.queue);
+        let to = slot.address.clone();
+        slot.poll(now, |export| {
+            queue.push_back(Call::own(to.clone(), export));
+            order.push_back(n);
+        });
+    }
+
+    fn install(&mut self, install: Install, now: Now) {
+        if self.index.contains_key(&install.copy) {
+            drop(
+                install
+                    .done
+                    .send(Err("this copy is already here".to_owned())),
+            );
+            return;
+        }
+        let mut effects = Vec::new();
+        let made = at_once(Slot::install(
+            &install,
+            Lane::Fast,
+            Arc::clone(&self.numbers),
+            &now,
+            &mut effects,
+        ));
+        let outcome = match made {
+            Err(text) => Err(text),
+            Ok(slot) => {
+                let n = self.free_seat();
+                self.index.insert(install.copy, n);
+                let identity = Arc::clone(slot.identity());
+                let mut seat = Seat {
+                    slot,
+                    queue: VecDeque::new(),
+                    budget: Budget::default(),
+                };
+                Self::queue_due(&mut seat, n, now, &mut self.order);
+                if let Some(place) = self.seats.get_mut(n as usize) {
+                    *place = Some(seat);
+                }
+                self.leave(n, identity, effects);
+                Ok(None)
+            }
+        };
+        drop(install.done.send(outcome));
+    }
+
+    fn switch(&mut self, install: Install, now: Now) {
+        let found = self.index.get(&install.copy).copied();
+        let Some((n, seat)) = found.and_then(|n| {
+            let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
+            Some((n, seat))
+        }) else {
+            drop(install.done.send(Err("this copy is not here".to_owned())));
+            return;
+        };
+        let mut effects = Vec::new();
+        let outcome = at_once(seat.slot.switch(&install, &now, &mut effects));
+        let identity = Arc::clone(seat.slot.identity());
+        Self::queue_due(seat, n, now, &mut self.order);
+        self.leave(n, identity, effects);
+        drop(install.done.send(outcome));
+    }
+
+    fn remove(&mut self, copy: &Address, reason: StopReason, now: Now, staging: &mut Staging) {
+        let Some(n) = self.index.remove(copy) else {
+            return;
+        };
+        let Some(mut seat) = self.seats.get_mut(n as usize).and_then(Option::take) else {
+            return;
+        };
+        self.order.retain(|other| *other != n);
+        self.behind.retain(|other| *other != n);
+        for call in seat.queue {
+            staging.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+        }
+        let mut effects = Vec::new();
+        at_once(seat.slot.stop(reason, &now, &mut effects));
+        self.leave(n, Arc::clone(seat.slot.identity()), effects);
+    }
+
+    fn announce(&mut self, event: &ServerEvent) {
+        for (n, seat) in self.seats.iter_mut().enumerate() {
+            let Some(seat) = seat else { continue };
+            if wants(&seat.slot.exports().server_events, event)
+                && !seat.slot.circuit.is_open()
+                && seat.queue.len() < QUEUED_MAX
+            {
+                let export = Export::Event(event.clone());
+                let call = Call::own(seat.slot.address.clone(), export);
+                seat.queue.push_back(call);
+                self.order.push_back(n as u32);
+            }
+        }
+    }
+
+    fn leave(&mut self, n: u32, identity: Arc<Identity>, effects: Vec<Effect>) {
+        if !effects.is_empty() {
+            self.finished.push_back(Finished {
+                slot: SlotId(n),
+                answer: Answer::Nobody,
+                answered: Answered {
+                    generation: identity.generation,
+                    outcome: Ok(Ok(crate::export::Returned::Nothing)),
+                },
+                identity,
+                effects,
+            });
+        }
+    }
+
+    fn free_seat(&mut self) -> u32 {
+        if let Some(n) = self.seats.iter().position(Option::is_none) {
+            return n as u32;
+        }
+        self.seats.push(None);
+        (self.seats.len() - 1) as u32
+    }
+}
+
+/// The value of a future on a shard.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future
+        .now_or_never()
+        .expect("invariant: a replica on a shard never waits")
+}
+
+/// Whether a module described that it wants this event.
+pub(crate) const fn wants(described: &ServerEvents, event: &ServerEvent) -> bool {
+    match event {
+        ServerEvent::Started => described.started,
+        ServerEvent::Stopping(_) => described.stopping,
+        ServerEvent::ConfigChanged(_) => described.config_changed,
+        ServerEvent::FlagChanged(_) => described.flag_changed,
+        ServerEvent::ModuleLoaded(_) => described.module_loaded,
+        ServerEvent::ModuleUnloading(_) => described.module_unloading,
+        ServerEvent::InstanceJoined(_) => described.instance_joined,
+        ServerEvent::InstanceLeft(_) => described.instance_left,
+        ServerEvent::Other(..) => described.other,
+    }
+}

@@ -1,0 +1,534 @@
+//! What one replica does by itself: timers, the ticker, the background step and the signals that wake it. It says what is due; its home queues that as
+//! calls, and tells it how they ended. All of it belongs to the module's name, so it goes over a swap.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cohnect_capabilities::mailbox::Place;
+use cohnect_capabilities::signals::Signal;
+use cohnect_capabilities::{Effect, TimestampUs};
+
+use super::pulse::Pulse;
+use crate::context::{Timer, Timers};
+use crate::export::{Export, Exports, Next, Outcome, Returned, Wake};
+use crate::limits::Limits;
+use crate::now::Now;
+
+/// Calls of its own timers that may wait for one replica: the timers themselves are bounded, but periodic ones come again and again. What is due
+/// beyond that stays set until these have run.
+const TIMERS_QUEUED_MAX: u32 = 64;
+/// A background step that failed begins anew after this time: long enough not to fill the log.
+const STEP_PAUSE_US: u64 = 1_000_000;
+
+/// Where the background step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// There is none, or it said that it has finished.
+    None,
+    /// Due at this monotonic moment, or when signalled.
+    At(u64),
+    /// Due when signalled.
+    WhenSignalled,
+    /// Due at this monotonic moment, whatever is signalled: it failed, and begins anew.
+    AnewAt(u64),
+    /// In the queue, or running.
+    Queued,
+}
+
+/// What one replica does by itself.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    timers: Arc<Mutex<Timers>>,
+    /// The timers by when they are due; this and the map hold the same.
+    due: BTreeSet<(TimestampUs, Arc<str>)>,
+    on_timer: bool,
+    timers_queued: u32,
+    pulse: Option<Pulse>,
+    step: Step,
+    /// The next step is the first of its replica.
+    fresh: bool,
+    signals: Vec<(Signal, Place)>,
+}
+
+impl Schedule {
+    /// The schedule of a replica that has just been made.
+    pub(crate) fn new(
+        timers: Arc<Mutex<Timers>>,
+        exports: &Exports,
+        limits: &Limits,
+        now: Now,
+    ) -> Self {
+        let mut schedule = Self {
+            timers,
+            due: BTreeSet::new(),
+            on_timer: false,
+            timers_queued: 0,
+            pulse: None,
+            step: Step::None,
+            fresh: true,
+            signals: Vec::new(),
+        };
+        schedule.index();
+        schedule.adopt(exports, limits, now);
+        schedule
+    }
+
+    /// New code took over: it is asked for its plan, and its background begins.
+    pub(crate) fn adopt(&mut self, exports: &Exports, limits: &Limits, now: Now) {
+        self.on_timer = exports.timers;
+        self.pulse = exports.ticker.as_ref().map(|plan| {
+            let mut pulse = self.pulse.take().unwrap_or_default();
+            pulse.plan(plan, limits.tick_hz, now);
+            pulse
+        });
+        if !exports.background {
+            self.step = Step::None;
+            self.signals.clear();
+        } else if self.step != Step::Queued {
+            self.step = Step::At(now.monotonic_us);
+        }
+        self.fresh = true;
+    }
+
+    /// The replica ended; a fresh one begins its background anew.
+    pub(crate) fn restart(&mut self, exports: &Exports, now: Now) {
+        if exports.background && self.step != Step::Queued {
+            self.step = Step::At(now.monotonic_us);
+        }
+        self.fresh = true;
+    }
+
+    /// Takes the effects that concern the replica itself out of an outbox; what is left is for others. `wall_us` is what the call took for now.
+    pub(crate) fn absorb(&mut self, effects: &mut Vec<Effect>, wall_us: TimestampUs, now: Now) {
+        if !effects.iter().any(is_own) {
+            return;
+        }
+        let all = core::mem::take(effects);
+        for effect in all {
+            match effect {
+                Effect::TimerSet {
+                    name,
+                    delay,
+                    periodic,
+                    data,
+                } => self.set_timer(
+                    name,
+                    Timer {
+                        due_at: wall_us.saturating_add(delay),
+                        period_us: periodic.then_some(delay),
+                        data,
+                    },
+                ),
+                Effect::TimerCancel { name } => self.cancel_timer(&name),
+                Effect::TickRate { hz } => {
+                    if let Some(pulse) = &mut self.pulse {
+                        pulse.set_rate(hz, now);
+                    }
+                }
+                Effect::Signal { name, body, place } => {
+                    if self.step != Step::None {
+                        self.signals.push((Signal { name, body }, place));
+                    }
+                }
+                other @ (Effect::Send { .. }
+                | Effect::SendTo { .. }
+                | Effect::SendEach { .. }
+                | Effect::Broadcast { .. }
+                | Effect::Disconnect { .. }
+                | Effect::Publish { .. }
+                | Effect::PublishOne { .. }
+                | Effect::Finish { .. }
+                | Effect::Attach { .. }
+                | Effect::Detach { .. }
+                | Effect::Mail { .. }) => effects.push(other),
+            }
+        }
+    }
+
+    /// Queues what is due.
+    pub(crate) fn poll(&mut self, now: Now, mut queue: impl FnMut(Export)) {
+        while self.timers_queued < TIMERS_QUEUED_MAX
+            && self
+                .due
+                .first()
+                .is_some_and(|(due_at, _)| *due_at <= now.wall_us)
+        {
+            let Some((due_at, name)) = self.due.pop_first() else {
+                break;
+            };
+            if let Some(data) = self.fire(&name, due_at, now)
+                && self.on_timer
+            {
+                self.timers_queued += 1;
+                queue(Export::Timer { name, data, due_at });
+            }
+        }
+        if let Some(pulse) = &mut self.pulse
+            && pulse.poll(now)
+        {
+            queue(Export::Tick(crate::export::Tick::default()));
+        }
+        let stepping = match self.step {
+            Step::None | Step::Queued => false,
+            Step::At(due) => due <= now.monotonic_us || !self.signals.is_empty(),
+            Step::AnewAt(due) => due <= now.monotonic_us,
+            Step::WhenSignalled => !self.signals.is_empty(),
+        };
+        if stepping {
+            self.step = Step::Queued;
+            queue(Export::Step(Wake::Elapsed));
+        }
+    }
+
+    /// The next monotonic moment at which something is due; none when nothing is.
+    pub(crate) fn next_us(&self, now: Now) -> Option<u64> {
+        let timer = (self.timers_queued < TIMERS_QUEUED_MAX)
+            .then(|| self.due.first())
+            .flatten()
+            .map(|(due_at, _)| now.monotonic_of(*due_at));
+        let tick = self.pulse.as_ref().and_then(Pulse::next_us);
+        let step = match self.step {
+            Step::None | Step::Queued => None,
+            Step::AnewAt(due) => Some(due),
+            Step::At(_) | Step::WhenSignalled if !self.signals.is_empty() => Some(now.monotonic_us),
+            Step::At(due) => Some(due),
+            Step::WhenSignalled => None,
+        };
+        [timer, tick, step].into_iter().flatten().min()
+    }
+
+    /// A call of its own begins: fills in what is known only now.
+    pub(crate) fn begin(&mut self, export: &mut Export, now: Now) {
+        if let Export::Step(wake) = export
+            && *wake != Wake::Stopping
+        {
+            *wake = if core::mem::take(&mut self.fresh) {
+                Wake::Started
+            } else if self.signals.is_empty() {
+                Wake::Elapsed
+            } else {
+                Wake::Signalled(self.signals.drain(..).map(|(signal, _)| signal).collect())
+            };
+        } else if let (Export::Tick(tick), Some(pulse)) = (export, &mut self.pulse) {
+            *tick = pulse.take(now);
+        }
+    }
+
+    /// A call ended.
+    pub(crate) fn finish(&mut self, export: &Export, outcome: &Outcome, now: Now) {
+        if let Export::Timer { .. } = export {
+            self.timers_queued = self.timers_queued.saturating_sub(1);
+        } else if let (Export::Tick(_), Some(pulse)) = (export, &mut self.pulse) {
+            pulse.ran();
+        } else if let Export::Step(wake) = export
+            && *wake != Wake::Stopping
+        {
+            self.step = self.after_step(outcome, now);
+            if self.step == Step::None {
+                self.signals.clear();
+            }
+        }
+    }
+
+    /// Whether the background step would want to know that the module goes.
+    pub(crate) fn steps(&self) -> bool {
+        self.step != Step::None
+    }
+
+    /// Looks at the timers again, since somebody else changed the map.
+    pub(crate) fn index(&mut self) {
+        let due = self
+            .timers()
+            .iter()
+            .map(|(name, timer)| (timer.due_at, Arc::clone(name)))
+            .collect();
+        self.due = due;
+    }
+
+    /// The timers, for whoever makes the next replica's context.
+    pub(crate) const fn timers_shared(&self) -> &Arc<Mutex<Timers>> {
+        &self.timers
+    }
+
+    fn after_step(&mut self, outcome: &Outcome, now: Now) -> Step {
+        match outcome {
+            Ok(Returned::Next(Ok(Next::After(time)))) => {
+                Step::At(now.monotonic_us.saturating_add(*time))
+            }
+            Ok(Returned::Next(Ok(Next::AtOnce))) => Step::At(now.monotonic_us),
+            Ok(Returned::Next(Ok(Next::WhenSignalled))) => Step::WhenSignalled,
+            Ok(Returned::Next(Err(_))) | Err(_) => {
+                self.fresh = true;
+                Step::AnewAt(now.monotonic_us.saturating_add(STEP_PAUSE_US))
+            }
+            // `finished`, or the module has no step.
+            Ok(_) => Step::None,
+        }
+    }
+
+    fn fire(
+        &mut self,
+        name: &Arc<str>,
+        due_at: TimestampUs,
+        now: Now,
+    ) -> Option<cohnect_capabilities::Payload> {
+        let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
+        let timer = timers.get_mut(name)?;
+        let data = timer.data.clone();
+        if let Some(period) = timer.period_us.filter(|period| *period > 0) {
+            // Periods that nobody could keep up with are left out, not run one after the other.
+            let missed = now.wall_us.saturating_sub(due_at) / period;
+            timer.due_at = due_at.saturating_add(period.saturating_mul(missed.saturating_add(1)));
+            let again = (timer.due_at, Arc::clone(name));
+            drop(timers);
+            self.due.insert(again);
+        } else {
+            timers.remove(name);
+        }
+        Some(data)
+    }
+
+    fn set_timer(&mut self, name: Arc<str>, timer: Timer) {
+        let due_at = timer.due_at;
+        let before = self.timers().insert(Arc::clone(&name), timer);
+        if let Some(before) = before {
+            self.due.remove(&(before.due_at, Arc::clone(&name)));
+        }
+        self.due.insert((due_at, name));
+    }
+
+    fn cancel_timer(&mut self, name: &Arc<str>) {
+        let before = self.timers().remove(name);
+        if let Some(before) = before {
+            self.due.remove(&(before.due_at, Arc::clone(name)));
+        }
+    }
+
+    fn timers(&self) -> MutexGuard<'_, Timers> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an effect concerns the replica itself.
+pub(crate) const fn is_own(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::TimerSet { .. }
+            | Effect::TimerCancel { .. }
+            | Effect::TickRate { .. }
+            | Effect::Signal { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const fn at(ms: u64) -> Now {
+        Now {
+            monotonic_us: ms * 1_000,
+            wall_us: 1_000_000_000 + ms * 1_000,
+        }
+    }
+
+    fn schedule(exports: &Exports) -> Schedule {
+        Schedule::new(Arc::default(), exports, &Limits::of(false, 16), at(0))
+    }
+
+    fn background() -> Exports {
+        Exports {
+            background: true,
+            timers: true,
+            ..Exports::default()
+        }
+    }
+
+    fn set(schedule: &mut Schedule, name: &str, delay_ms: u64, periodic: bool, now: Now) {
+        let mut effects = vec![Effect::TimerSet {
+            name: name.into(),
+            delay: delay_ms * 1_000,
+            periodic,
+            data: Bytes::new(),
+        }];
+        schedule.absorb(&mut effects, now.wall_us, now);
+        assert!(effects.is_empty());
+    }
+
+    fn signal(schedule: &mut Schedule, name: &str, waiting: &Arc<AtomicU32>) {
+        let place = Place::take(waiting, 10).unwrap();
+        let mut effects = vec![Effect::Signal {
+            name: name.to_owned(),
+            body: Bytes::new(),
+            place,
+        }];
+        schedule.absorb(&mut effects, 0, at(0));
+    }
+
+    fn polled(schedule: &mut Schedule, now: Now) -> Vec<Export> {
+        let mut queued = Vec::new();
+        schedule.poll(now, |export| queued.push(export));
+        for export in &mut queued {
+            schedule.begin(export, now);
+        }
+        queued
+    }
+
+    fn names(queued: &[Export]) -> Vec<String> {
+        queued
+            .iter()
+            .map(|export| {
+                if let Export::Timer { name, .. } = export {
+                    return name.to_string();
+                }
+                let Export::Step(wake) = export else {
+                    return export.name().to_owned();
+                };
+                match wake {
+                    Wake::Started => "started".into(),
+                    Wake::Elapsed => "elapsed".into(),
+                    Wake::Signalled(signals) => signals
+                        .iter()
+                        .map(|s| s.name.as_str())
+                        .collect::<Vec<_>>()
+                        .join("+"),
+                    Wake::Stopping => "stopping".into(),
+                }
+            })
+            .collect()
+    }
+
+    fn stepped(schedule: &mut Schedule, next: Outcome, now: Now) {
+        schedule.finish(&Export::Step(Wake::Elapsed), &next, now);
+    }
+
+    #[test]
+    fn timers_fire_when_due_in_order_and_once() {
+        let mut s = schedule(&Exports {
+            timers: true,
+            ..Exports::default()
+        });
+        set(&mut s, "late", 20, false, at(0));
+        set(&mut s, "soon", 10, false, at(0));
+        set(&mut s, "gone", 5, false, at(0));
+        s.absorb(
+            &mut vec![Effect::TimerCancel {
+                name: "gone".into(),
+            }],
+            0,
+            at(0),
+        );
+        assert_eq!(s.next_us(at(0)), Some(10_000));
+        assert!(polled(&mut s, at(9)).is_empty());
+        assert_eq!(names(&polled(&mut s, at(30))), ["soon", "late"]);
+        assert!(polled(&mut s, at(60)).is_empty());
+        assert_eq!(s.next_us(at(60)), None);
+    }
+
+    #[test]
+    fn a_timer_set_again_moves() {
+        let mut s = schedule(&Exports {
+            timers: true,
+            ..Exports::default()
+        });
+        set(&mut s, "t", 10, false, at(0));
+        set(&mut s, "t", 30, false, at(0));
+        assert!(polled(&mut s, at(20)).is_empty());
+        assert_eq!(names(&polled(&mut s, at(30))), ["t"]);
+    }
+
+    #[test]
+    fn a_period_that_was_missed_comes_once() {
+        let mut s = schedule(&Exports {
+            timers: true,
+            ..Exports::default()
+        });
+        set(&mut s, "t", 10, true, at(0));
+        assert_eq!(names(&polled(&mut s, at(35))), ["t"]);
+        assert_eq!(s.next_us(at(35)), Some(40_000));
+    }
+
+    #[test]
+    fn timers_that_wait_in_the_queue_are_bounded() {
+        let mut s = schedule(&Exports {
+            timers: true,
+            ..Exports::default()
+        });
+        for n in 0..100 {
+            set(&mut s, &format!("t{n:03}"), 1, false, at(0));
+        }
+        let queued = polled(&mut s, at(5));
+        assert_eq!(queued.len(), 64);
+        assert_eq!(s.next_us(at(5)), None, "nothing more before one has run");
+        s.finish(&queued[0], &Ok(Returned::Nothing), at(5));
+        assert_eq!(s.next_us(at(5)), Some(1_000));
+        assert_eq!(names(&polled(&mut s, at(5))), ["t064"]);
+    }
+
+    #[test]
+    fn a_background_is_stepped_when_it_said_so_or_is_signalled() {
+        let waiting = Arc::default();
+        let mut s = schedule(&background());
+        assert_eq!(names(&polled(&mut s, at(0))), ["started"]);
+        assert!(polled(&mut s, at(0)).is_empty(), "one step at a time");
+        stepped(&mut s, Ok(Returned::Next(Ok(Next::After(10_000)))), at(1));
+        assert_eq!(s.next_us(at(1)), Some(11_000));
+        assert_eq!(names(&polled(&mut s, at(11))), ["elapsed"]);
+        stepped(&mut s, Ok(Returned::Next(Ok(Next::WhenSignalled))), at(11));
+        assert_eq!(s.next_us(at(11)), None);
+        signal(&mut s, "a", &waiting);
+        signal(&mut s, "b", &waiting);
+        assert_eq!(s.next_us(at(12)), Some(12_000));
+        assert_eq!(names(&polled(&mut s, at(12))), ["a+b"]);
+        assert_eq!(waiting.load(Ordering::Relaxed), 0, "places are given back");
+        stepped(&mut s, Ok(Returned::Next(Ok(Next::Finished))), at(12));
+        signal(&mut s, "c", &waiting);
+        assert!(polled(&mut s, at(100)).is_empty());
+        assert_eq!(waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_step_that_failed_begins_anew_after_a_pause() {
+        let mut s = schedule(&background());
+        polled(&mut s, at(0));
+        stepped(
+            &mut s,
+            Err(crate::export::Fault::Raised("bug".into())),
+            at(0),
+        );
+        assert_eq!(s.next_us(at(0)), Some(STEP_PAUSE_US));
+        assert_eq!(names(&polled(&mut s, at(1_000))), ["started"]);
+    }
+
+    #[test]
+    fn a_step_that_waits_in_the_queue_becomes_the_first_of_a_fresh_replica() {
+        let mut s = schedule(&background());
+        polled(&mut s, at(0));
+        stepped(&mut s, Ok(Returned::Next(Ok(Next::AtOnce))), at(0));
+        let mut queued = Vec::new();
+        s.poll(at(0), |export| queued.push(export));
+        s.restart(&background(), at(0));
+        assert_eq!(queued.len(), 1);
+        s.begin(&mut queued[0], at(0));
+        assert_eq!(names(&queued), ["started"]);
+        assert!(polled(&mut s, at(0)).is_empty());
+    }
+
+    #[test]
+    fn timers_of_the_name_are_found_by_a_new_home() {
+        let timers: Arc<Mutex<Timers>> = Arc::default();
+        timers.lock().unwrap().insert(
+            "t".into(),
+            Timer {
+                due_at: at(7).wall_us,
+                period_us: None,
+                data: Bytes::new(),
+            },
+        );
+        let s = Schedule::new(timers, &background(), &Limits::of(false, 16), at(0));
+        assert_eq!(s.next_us(at(0)), Some(0), "the first step");
+        assert_eq!(s.due.len(), 1);
+    }
+}
