@@ -8,9 +8,13 @@ mod crypto;
 mod entropy;
 mod header;
 mod identity;
+pub mod limits;
 pub mod ops;
+mod recovery;
+mod session;
 mod steering;
 mod time;
+mod wire;
 
 pub use crypto::{AesPacketKey, KeyedState, PacketKey};
 pub use entropy::Entropy;
@@ -19,5 +23,10 @@ pub use header::{
     ProtectedPrefix, TAG_LEN, VERSION,
 };
 pub use identity::{ParseIdentityError, PeerId, PublicKey, StaticKeys};
+pub use session::{
+    Dropped, Outgoing, RequestContext, RequestId, Role, SendError, Session, SessionEvent,
+    SessionSetup,
+};
 pub use steering::{SteeringKeys, shard_of};
 pub use time::{Monotonic, Now};
+pub use wire::{CloseCode, FrameError, Mode};
