@@ -49,8 +49,8 @@ pub(super) struct ReceiveSpaces {
     ordered_numbers: [u8; CHANNELS as usize],
     unordered: Vec<Unordered>,
     ordered: Vec<Ordered>,
-    /// The newest id of each sequenced channel.
-    sequenced: Option<Box<[u32; CHANNELS as usize]>>,
+    /// The newest id of each sequenced channel that was used.
+    sequenced: Option<Box<[Option<u32>; CHANNELS as usize]>>,
 }
 
 impl ReceiveSpaces {
@@ -70,14 +70,15 @@ impl ReceiveSpaces {
         match op.mode {
             Mode::Unreliable => Ok(Verdict::Deliver),
             Mode::UnreliableSequenced => {
-                let newest = &mut self
-                    .sequenced
-                    .get_or_insert_with(|| Box::new([0; CHANNELS as usize]))[channel];
-                let ahead = op.message_id.wrapping_sub(*newest);
-                if ahead == 0 || ahead > u32::MAX / 2 {
+                let newest = &mut self.sequenced.get_or_insert_default()[channel];
+                let later = newest.is_none_or(|newest| {
+                    let ahead = op.message_id.wrapping_sub(newest);
+                    ahead > 0 && ahead <= u32::MAX / 2
+                });
+                if !later {
                     return Ok(Verdict::Drop);
                 }
-                *newest = op.message_id;
+                *newest = Some(op.message_id);
                 Ok(Verdict::Deliver)
             }
             Mode::ReliableUnordered => {
@@ -135,7 +136,7 @@ impl ReceiveSpaces {
         self.unordered.capacity() * size_of::<Unordered>()
             + self.ordered.capacity() * size_of::<Ordered>()
             + seen.count() * size_of::<[u64; SEEN_WORDS]>()
-            + self.sequenced.as_ref().map_or(0, |_| 128)
+            + self.sequenced.as_ref().map_or(0, |_| 256)
     }
 }
 
@@ -256,7 +257,8 @@ mod tests {
             (0, 5, Verdict::Deliver),
             (0, 5, Verdict::Drop),
             (0, 4, Verdict::Drop),
-            (1, 1, Verdict::Deliver),
+            (1, 0xffff_fff0, Verdict::Deliver),
+            (1, 0xffff_ffef, Verdict::Drop),
             (0, 0x8000_0000, Verdict::Deliver),
             (0, 0xffff_ffff, Verdict::Deliver),
             (0, 2, Verdict::Deliver),
