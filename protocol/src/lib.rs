@@ -6,6 +6,7 @@
 
 mod crypto;
 mod entropy;
+mod handshake;
 mod header;
 mod identity;
 pub mod limits;
@@ -18,6 +19,8 @@ mod wire;
 
 pub use crypto::{AesPacketKey, KeyedState, PacketKey};
 pub use entropy::Entropy;
+pub use handshake::cookie::CookieSecret;
+pub use handshake::messages::RejectCode;
 pub use header::{
     ASSOCIATED_LEN, DATAGRAM_LEN_MAX, HEADER_LEN, Header, Opcode, PROTECTED_LEN_MIN,
     ProtectedPrefix, TAG_LEN, VERSION,

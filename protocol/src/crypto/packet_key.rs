@@ -137,4 +137,44 @@ mod tests {
         let tag = one.seal(1, &[], &mut buffer);
         assert!(!other.open(1, &[], &mut buffer, &tag));
     }
+
+    fn unhex(value: &serde_json::Value) -> Vec<u8> {
+        let text = value.as_str().unwrap();
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn golden_datagrams_come_out_the_same() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../vectors/datagrams.json")).unwrap();
+        for (direction, suffix) in [("client to server", "c2s"), ("server to client", "s2c")] {
+            let secret = unhex(&vectors[format!("k_{suffix}")]).try_into().unwrap();
+            let (key, iv) = expand(&secret);
+            assert_eq!(key[..], unhex(&vectors[format!("key_{suffix}")]));
+            assert_eq!(iv[..], unhex(&vectors[format!("iv_{suffix}")]));
+
+            let golden = vectors["datagrams"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|each| each["direction"] == direction)
+                .unwrap();
+            let datagram = unhex(&golden["datagram"]);
+            let prefix = crate::ProtectedPrefix::parse(&datagram).unwrap();
+            assert_eq!(golden["packet_number"], prefix.packet_number);
+            assert_eq!(golden["session"], prefix.session);
+            assert_eq!(golden["epoch"], prefix.epoch);
+            let mut body = unhex(&golden["frames"]);
+            let tag = AesPacketKey::derive(&secret).seal(
+                prefix.packet_number,
+                &datagram[..crate::ASSOCIATED_LEN],
+                &mut body,
+            );
+            body.extend_from_slice(&tag);
+            assert_eq!(datagram[crate::ASSOCIATED_LEN..], body);
+        }
+    }
 }
