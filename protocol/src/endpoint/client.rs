@@ -11,10 +11,11 @@ use super::attempt::{Accepted, Attempt, ConnectHint, Ingredients};
 use super::counters::{Counter, Counters};
 use super::transmit::{Batch, Transmit};
 use crate::handshake::payload::{ClientPayload, ServerPayload};
+use crate::ops::{Detail, Status};
 use crate::{
-    AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Detail, Entropy, Header, MESSAGE_LEN_MAX, Monotonic,
-    Now, Opcode, Outgoing, PacketKey, PeerId, ProtectedPrefix, PublicKey, RequestContext,
-    RequestId, Role, SendError, Session, SessionEvent, SessionSetup, StaticKeys, Status, VERSION,
+    AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Entropy, Header, MESSAGE_LEN_MAX, Monotonic, Now,
+    Opcode, Outgoing, PacketKey, PeerId, ProtectedPrefix, PublicKey, RequestContext, RequestId,
+    Role, SendError, Session, SessionEvent, SessionSetup, StaticKeys, VERSION,
 };
 
 /// What a client's endpoint is made of.
@@ -268,8 +269,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
             answer,
             rtt,
         } = accepted;
-        if let Some(mut before) = self.session.take() {
-            before.session.close(now, CloseCode::Superseded, "");
+        if self.session.take().is_some() {
             self.events.ended = Some(SessionEvent::Closed {
                 by_peer: false,
                 code: CloseCode::Idle,
@@ -374,10 +374,8 @@ impl<K: PacketKey> ClientEndpoint<K> {
     /// When [`Self::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        let sessions = [&self.session, &self.closing].map(|held| {
-            held.as_ref()
-                .and_then(|held| held.session.poll_timeout())
-        });
+        let sessions = [&self.session, &self.closing]
+            .map(|held| held.as_ref().and_then(|held| held.session.poll_timeout()));
         let waiting = self.waiting.as_ref().map(Waiting::ends_at);
         let attempt = self.attempt.as_ref().map(Attempt::poll_timeout);
         let beside = self.beside.filter(|_| self.may_begin_beside());

@@ -26,7 +26,6 @@ impl SessionHandle {
 pub(super) struct Connection<K: PacketKey> {
     pub(super) session: Session<K>,
     pub(super) peer: PeerId,
-    pub(super) number: u8,
     /// The path of the handshake; answers go nowhere else.
     pub(super) address: SocketAddr,
     pub(super) live: [u8; 8],
@@ -45,7 +44,6 @@ pub(super) struct Connection<K: PacketKey> {
 pub(super) struct Opened<K: PacketKey> {
     pub(super) session: Session<K>,
     pub(super) peer: PeerId,
-    pub(super) number: u8,
     pub(super) address: SocketAddr,
     pub(super) live: [u8; 8],
     pub(super) cookie_ms: u64,
@@ -88,7 +86,6 @@ impl<K: PacketKey> Connections<K> {
         let connection = Box::new(Connection {
             session: opened.session,
             peer: opened.peer,
-            number: opened.number,
             address: opened.address,
             live: opened.live,
             cookie_ms: opened.cookie_ms,

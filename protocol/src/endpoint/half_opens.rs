@@ -113,18 +113,15 @@ impl<K: PacketKey> Peers<K> {
         self.by_id.get(&id)
     }
 
-    pub(super) fn find_mut(&mut self, id: PeerId) -> Option<&mut Peer<K>> {
-        self.by_id.get_mut(&id)
-    }
-
     pub(super) fn half_opens(&self) -> usize {
         self.half_opens.len()
     }
 
     /// A session number for a new handshake of this client, which will replace the one that waits.
     pub(super) fn free_number(&self, id: PeerId, start: u8) -> Option<u8> {
-        self.find(id)
-            .map_or(Some(start % SESSION_NUMBERS), |peer| peer.free_number(start))
+        self.find(id).map_or(Some(start % SESSION_NUMBERS), |peer| {
+            peer.free_number(start)
+        })
     }
 
     /// Remembers an answered handshake in the place of the client's last one. When the table is full the oldest goes; the answer says whether
@@ -133,7 +130,8 @@ impl<K: PacketKey> Peers<K> {
         self.forget(id);
         let full = self.half_opens.len() >= self.half_opens_max;
         if full && let Some((_, (_, oldest))) = self.half_opens.first_key_value() {
-            self.forget(*oldest);
+            let oldest = *oldest;
+            self.forget(oldest);
         }
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
@@ -178,7 +176,8 @@ impl<K: PacketKey> Peers<K> {
         if opened_at.plus(HALF_OPEN_LIFE) > now {
             return false;
         }
-        self.forget(*id);
+        let id = *id;
+        self.forget(id);
         true
     }
 

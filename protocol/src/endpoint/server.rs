@@ -4,6 +4,8 @@
 mod answers;
 mod config;
 mod hello;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use std::net::SocketAddr;
@@ -11,16 +13,17 @@ use std::net::SocketAddr;
 use self::answers::{Allowance, Answers};
 pub use self::config::{Availability, ServerConfig};
 use self::hello::ServerIdentity;
+use super::SessionHandle;
 use super::connections::{Connection, Connections, Opened};
 use super::counters::{Counter, Counters};
-use super::half_opens::{PendingKeys, Peers};
+use super::half_opens::{Peers, PendingKeys};
 use super::transmit::{Batch, Transmit};
-use super::SessionHandle;
 use crate::handshake::cookie::CookieMint;
+use crate::ops::{Detail, Status};
 use crate::{
-    ASSOCIATED_LEN, AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Detail, Entropy, Header, Monotonic,
-    Now, Opcode, Outgoing, PacketKey, PeerId, ProtectedPrefix, RequestContext, RequestId, Role,
-    SendError, Session, SessionEvent, SessionSetup, Status, TAG_LEN, VERSION,
+    ASSOCIATED_LEN, AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Entropy, Header, Monotonic, Now,
+    Opcode, Outgoing, PacketKey, PeerId, ProtectedPrefix, RequestContext, RequestId, Role,
+    SendError, Session, SessionEvent, SessionSetup, TAG_LEN, VERSION,
 };
 
 /// Something that a server's endpoint tells.
@@ -139,8 +142,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
         let Some(keys) = half_open.keys else {
             return;
         };
-        let handshake_rtt =
-            (!half_open.repeated).then(|| now.since(half_open.opened_at));
+        let handshake_rtt = (!half_open.repeated).then(|| now.since(half_open.opened_at));
         let mut session = Session::new(
             SessionSetup {
                 role: Role::Server,
@@ -168,7 +170,6 @@ impl<K: PacketKey> ServerEndpoint<K> {
         let handle = self.connections.insert(Opened {
             session,
             peer,
-            number: keys.number,
             address: half_open.address,
             live: keys.live,
             cookie_ms: half_open.cookie_ms,

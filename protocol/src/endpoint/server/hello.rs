@@ -14,7 +14,8 @@ use crate::handshake::messages::{
     retry, versions,
 };
 use crate::handshake::payload::{ClientPayload, ServerPayload};
-use crate::{Detail, Header, Now, PacketKey, PeerId, StaticKeys, Status, VERSION};
+use crate::ops::{Detail, Status};
+use crate::{Header, Now, PacketKey, PeerId, StaticKeys, VERSION};
 
 /// Every version that this server speaks, the newest first.
 const SUPPORTED_VERSIONS: &[u8] = &[VERSION];
