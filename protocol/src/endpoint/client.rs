@@ -11,7 +11,7 @@ use super::attempt::{Accepted, Attempt, ConnectHint, Ingredients};
 use super::counters::{Counter, Counters};
 use super::transmit::{Batch, Transmit};
 use crate::handshake::payload::{ClientPayload, ServerPayload};
-use crate::ops::{Detail, Status};
+use crate::ops::{Detail, Outcome, Status};
 use crate::{
     AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Entropy, Header, MESSAGE_LEN_MAX, Monotonic, Now,
     Opcode, Outgoing, PacketKey, PeerId, ProtectedPrefix, PublicKey, RequestContext, RequestId,
@@ -82,13 +82,8 @@ pub enum ConnectFailure {
         hint: Option<ConnectHint>,
     },
     /// The server proved who it is and said no.
-    #[error("the server refused the session: {status:?}, {detail:?}")]
-    Refused {
-        /// Whose fault it is.
-        status: Status,
-        /// Why.
-        detail: Detail,
-    },
+    #[error("the server refused the session: {0:?}")]
+    Refused(Outcome),
     /// The server proved who it is and answered what the protocol does not allow.
     #[error("the server's answer is outside the protocol")]
     ServerMisbehaved,
@@ -224,8 +219,8 @@ impl<K: PacketKey> ClientEndpoint<K> {
         match held.find(|each| each.server == header.sender && each.number == prefix.session) {
             None => self.counters.add(Counter::UnknownSession),
             Some(held) => {
-                if held.session.handle_datagram(now, datagram).is_err() {
-                    self.counters.add(Counter::SessionDropped);
+                if let Err(dropped) = held.session.handle_datagram(now, datagram) {
+                    self.counters.add(Counter::of(dropped));
                 }
             }
         }
@@ -234,13 +229,14 @@ impl<K: PacketKey> ClientEndpoint<K> {
     /// What a server's authenticated answer means (3, ACCEPT and `live`).
     fn judge(&mut self, now: Monotonic, accepted: Accepted) {
         let answer = accepted.answer;
-        match Status::from_u8(answer.status) {
-            Some(Status::Ok) if answer.session < 64 => {}
-            Some(status @ (Status::Bad | Status::Err)) => {
-                let detail = Detail(answer.detail);
-                return self.fail(ConnectFailure::Refused { status, detail });
+        let outcome = Status::from_u8(answer.status)
+            .map(|status| Outcome::from_parts(status, Detail(answer.detail)));
+        match outcome {
+            Some(Outcome::Done) if answer.session < 64 => {}
+            Some(refused @ (Outcome::Bad(_) | Outcome::Err(_))) => {
+                return self.fail(ConnectFailure::Refused(refused));
             }
-            Some(Status::Ok) | None => return self.fail(ConnectFailure::ServerMisbehaved),
+            Some(Outcome::Done) | None => return self.fail(ConnectFailure::ServerMisbehaved),
         }
         let Some(held) = self.session.as_ref().filter(|_| answer.live != [0; 8]) else {
             return self.confirm(now, accepted);
@@ -256,7 +252,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
             self.events.ended = Some(SessionEvent::Closed {
                 by_peer: true,
                 code: CloseCode::Superseded,
-                text: Bytes::from_static(b"superseded"),
+                text: "superseded".to_owned(),
             });
         }
     }
@@ -273,7 +269,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
             self.events.ended = Some(SessionEvent::Closed {
                 by_peer: false,
                 code: CloseCode::Idle,
-                text: Bytes::new(),
+                text: String::new(),
             });
         }
         let session = Session::new(
@@ -478,12 +474,10 @@ impl<K: PacketKey> ClientEndpoint<K> {
         &mut self,
         now: Now,
         request: RequestContext,
-        status: Status,
-        detail: Detail,
+        outcome: Outcome,
         body: Bytes,
     ) -> Result<(), SendError> {
-        self.held()?
-            .respond(now.monotonic, request, status, detail, body)
+        self.held()?.respond(now.monotonic, request, outcome, body)
     }
 
     /// The session, to look at.

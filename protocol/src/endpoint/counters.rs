@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use crate::Dropped;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// Something that an endpoint counts.
@@ -39,7 +41,13 @@ counters! {
     UnexpectedAddress = "unexpected_address",
     /// A protected datagram of no session that is held here.
     UnknownSession = "unknown_session",
-    /// A protected datagram that a session did not take: replayed, forged, or late.
+    /// A protected datagram that was taken before, or is too old to tell.
+    Replayed = "replayed",
+    /// A protected datagram that does not authenticate.
+    Forged = "forged",
+    /// A protected datagram that authenticates and breaks the protocol.
+    ProtocolError = "protocol_error",
+    /// A protected datagram that came too late, or under another key.
     SessionDropped = "session_dropped",
     /// A protected datagram that did not open under a handshake's key.
     Unconfirmed = "unconfirmed",
@@ -67,6 +75,19 @@ counters! {
     HalfOpenExpired = "half_open_expired",
     /// An answer to a handshake that had no room in the queue.
     AnswerDropped = "answer_dropped",
+}
+
+impl Counter {
+    /// What a session's refusal of a datagram counts as.
+    pub(super) const fn of(dropped: Dropped) -> Self {
+        match dropped {
+            Dropped::Replayed => Self::Replayed,
+            Dropped::Forged => Self::Forged,
+            Dropped::Protocol(_) => Self::ProtocolError,
+            Dropped::Malformed => Self::Malformed,
+            Dropped::Session | Dropped::Epoch | Dropped::Closed => Self::SessionDropped,
+        }
+    }
 }
 
 /// The counts of one endpoint since it was made.

@@ -19,7 +19,7 @@ use super::counters::{Counter, Counters};
 use super::half_opens::{Peers, PendingKeys};
 use super::transmit::{Batch, Transmit};
 use crate::handshake::cookie::CookieMint;
-use crate::ops::{Detail, Status};
+use crate::ops::Outcome;
 use crate::{
     ASSOCIATED_LEN, AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Entropy, Header, Monotonic, Now,
     Opcode, Outgoing, PacketKey, PeerId, ProtectedPrefix, RequestContext, RequestId, Role,
@@ -116,9 +116,9 @@ impl<K: PacketKey> ServerEndpoint<K> {
         };
         if let Some(handle) = peer.session(prefix.session) {
             if let Some(connection) = self.connections.find_mut(handle)
-                && connection.session.handle_datagram(now, datagram).is_err()
+                && let Err(dropped) = connection.session.handle_datagram(now, datagram)
             {
-                self.counters.add(Counter::SessionDropped);
+                self.counters.add(Counter::of(dropped));
             }
             self.touch(handle);
             return;
@@ -162,8 +162,8 @@ impl<K: PacketKey> ServerEndpoint<K> {
             },
             now,
         );
-        if session.handle_datagram(now, datagram).is_err() {
-            self.counters.add(Counter::Unconfirmed);
+        if let Err(dropped) = session.handle_datagram(now, datagram) {
+            self.counters.add(Counter::of(dropped));
             self.peers.forget(peer);
             return;
         }
@@ -291,12 +291,11 @@ impl<K: PacketKey> ServerEndpoint<K> {
         now: Now,
         handle: SessionHandle,
         request: RequestContext,
-        status: Status,
-        detail: Detail,
+        outcome: Outcome,
         body: bytes::Bytes,
     ) -> Result<(), SendError> {
         self.with(handle, |session| {
-            session.respond(now.monotonic, request, status, detail, body)
+            session.respond(now.monotonic, request, outcome, body)
         })
     }
 

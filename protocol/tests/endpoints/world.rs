@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cohnect_protocol::ops::{Detail, Status};
+use cohnect_protocol::ops::Outcome;
 use cohnect_protocol::{
     ClientConfig, ClientEndpoint, ClientEvent, CookieSecret, Monotonic, Now, ServerConfig,
     ServerEndpoint, ServerEvent, SessionEvent, SessionHandle, StaticKeys,
@@ -266,6 +266,6 @@ impl World {
         // A session may have ended since it asked.
         let _ = self
             .server
-            .respond(self.now, handle, request, Status::Ok, Detail(0), body);
+            .respond(self.now, handle, request, Outcome::Done, body);
     }
 }

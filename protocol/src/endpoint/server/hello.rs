@@ -14,7 +14,7 @@ use crate::handshake::messages::{
     retry, versions,
 };
 use crate::handshake::payload::{ClientPayload, ServerPayload};
-use crate::ops::{Detail, Status};
+use crate::ops::{Detail, Outcome, Status};
 use crate::{Header, Now, PacketKey, PeerId, StaticKeys, VERSION};
 
 /// Every version that this server speaks, the newest first.
@@ -200,8 +200,8 @@ impl<K: PacketKey> ServerEndpoint<K> {
         let client = responder.client.peer_id();
         let refusal = self.refusal(client == proven.hello.client, &wishes);
         let answer = match refusal {
-            Some((status, detail)) => ServerPayload {
-                status: status as u8,
+            Some(detail) => ServerPayload {
+                status: Outcome::of(detail).status() as u8,
                 detail: detail.0,
                 ..ServerPayload::default()
             },
@@ -237,17 +237,17 @@ impl<K: PacketKey> ServerEndpoint<K> {
         Some(())
     }
 
-    fn refusal(&self, uuid_fits: bool, wishes: &ClientPayload) -> Option<(Status, Detail)> {
+    fn refusal(&self, uuid_fits: bool, wishes: &ClientPayload) -> Option<Detail> {
         let best = SUPPORTED_VERSIONS
             .iter()
             .find(|version| wishes.versions.contains(version));
         if !uuid_fits {
-            Some((Status::Bad, Detail::UUID_MISMATCH))
+            Some(Detail::UUID_MISMATCH)
         } else if best != Some(&VERSION) {
             // None in common, or a better one that somebody on the path kept the client from using.
-            Some((Status::Bad, Detail::NO_COMMON_VERSION))
+            Some(Detail::NO_COMMON_VERSION)
         } else if self.availability == Availability::Draining {
-            Some((Status::Err, Detail::DRAINING))
+            Some(Detail::DRAINING)
         } else {
             None
         }
