@@ -11,11 +11,12 @@ use super::attempt::{Accepted, Attempt, ConnectHint, Ingredients};
 use super::counters::{Counter, Counters};
 use super::transmit::{Batch, Transmit};
 use crate::handshake::payload::{ClientPayload, ServerPayload};
+use crate::limits::MESSAGE_LEN_MAX;
 use crate::ops::{Detail, Outcome, Status};
 use crate::{
-    AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Entropy, Header, MESSAGE_LEN_MAX, Monotonic, Now,
-    Opcode, Outgoing, PacketKey, PeerId, ProtectedPrefix, PublicKey, RequestContext, RequestId,
-    Role, SendError, Session, SessionEvent, SessionSetup, StaticKeys, VERSION,
+    AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Entropy, Header, Monotonic, Now, Opcode, Outgoing,
+    PacketKey, PeerId, ProtectedPrefix, PublicKey, RequestContext, RequestId, Role, SendError,
+    Session, SessionEvent, SessionSetup, StaticKeys, VERSION,
 };
 
 /// What a client's endpoint is made of.
@@ -251,7 +252,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
             self.session = None;
             self.events.ended = Some(SessionEvent::Closed {
                 by_peer: true,
-                code: CloseCode::Superseded,
+                code: CloseCode::SUPERSEDED,
                 text: "superseded".to_owned(),
             });
         }
@@ -268,7 +269,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
         if self.session.take().is_some() {
             self.events.ended = Some(SessionEvent::Closed {
                 by_peer: false,
-                code: CloseCode::Idle,
+                code: CloseCode::IDLE,
                 text: String::new(),
             });
         }
@@ -478,6 +479,11 @@ impl<K: PacketKey> ClientEndpoint<K> {
         body: Bytes,
     ) -> Result<(), SendError> {
         self.held()?.respond(now.monotonic, request, outcome, body)
+    }
+
+    /// Gives a request up: an answer that still comes is dropped. False when it was not open.
+    pub fn forget(&mut self, request: RequestId) -> bool {
+        self.held().is_ok_and(|session| session.forget(request))
     }
 
     /// The session, to look at.

@@ -168,6 +168,16 @@ impl<K: PacketKey> Connections<K> {
         schedule(&mut self.timers, handle.index, connection);
     }
 
+    /// To be called after a session was polled for datagrams, which may have ended it.
+    pub(super) fn wake(&mut self, handle: SessionHandle) {
+        if let Some(connection) = self.find_mut(handle)
+            && !connection.ready
+        {
+            connection.ready = true;
+            self.ready.push_back(handle);
+        }
+    }
+
     /// The session that has been waiting longest to say something. It stays the first until [`Self::silence`] is called.
     pub(super) fn ready(&mut self) -> Option<SessionHandle> {
         self.first(|connections| &mut connections.ready)

@@ -181,7 +181,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
             if let Some(connection) = self.connections.find_mut(before) {
                 connection
                     .session
-                    .close(now, CloseCode::Superseded, "superseded");
+                    .close_now(now, CloseCode::SUPERSEDED, "superseded");
             }
             self.touch(before);
         }
@@ -226,6 +226,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
                     .fill(now.monotonic, to, &mut connection.session, out)
             });
             self.connections.sent(handle, filled.is_some());
+            self.notice_end(handle);
             if filled.is_some() {
                 return filled;
             }
@@ -299,7 +300,15 @@ impl<K: PacketKey> ServerEndpoint<K> {
         })
     }
 
-    /// Ends a session and tells the client why. A handle that finds nothing is ignored.
+    /// Gives a request up: an answer that still comes is dropped. False when it was not open.
+    pub fn forget(&mut self, handle: SessionHandle, request: RequestId) -> bool {
+        self.connections
+            .find_mut(handle)
+            .is_some_and(|connection| connection.session.forget(request))
+    }
+
+    /// Ends a session, as soon as all that was sent is acknowledged and at the latest after a second, and tells the client why. A handle that
+    /// finds nothing is ignored.
     pub fn close(&mut self, now: Now, handle: SessionHandle, code: CloseCode, text: &str) {
         if let Some(connection) = self.connections.find_mut(handle) {
             connection.session.close(now.monotonic, code, text);
@@ -307,7 +316,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
         }
     }
 
-    /// Ends every session, for the end of the server, and takes no more.
+    /// Ends every session like [`Self::close`], for the end of the server, and takes no more.
     pub fn close_all(&mut self, now: Now, code: CloseCode) {
         self.availability = Availability::Offline;
         let all: Vec<_> = self.connections.handles().collect();
@@ -375,12 +384,19 @@ impl<K: PacketKey> ServerEndpoint<K> {
     }
 
     fn touch(&mut self, handle: SessionHandle) {
+        self.notice_end(handle);
+        self.connections.touch(handle);
+    }
+
+    /// A session that ended is no longer its client's open one, and has that to tell.
+    fn notice_end(&mut self, handle: SessionHandle) {
         if let Some(connection) = self.connections.find(handle)
             && connection.session.is_closed()
+            && !connection.ended
         {
             self.peers.close(connection.peer, handle);
+            self.connections.wake(handle);
         }
-        self.connections.touch(handle);
     }
 
     /// Lets go of a session that has nothing left to say to anybody.

@@ -4,14 +4,14 @@ use cohnect_protocol::Entropy;
 
 /// SplitMix64, which is small and good enough to shuffle a network. It is no source of keys outside tests.
 #[derive(Clone, Debug)]
-pub struct Seeded(u64);
+pub(crate) struct Seeded(u64);
 
 impl Seeded {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,17 +20,17 @@ impl Seeded {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
     /// True so many times in a thousand.
-    pub fn per_mille(&mut self, times: u64) -> bool {
+    pub(crate) fn per_mille(&mut self, times: u64) -> bool {
         self.below(1_000) < times
     }
 
     /// An independent source, for a part that must not shift the others.
-    pub fn fork(&mut self) -> Self {
+    pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }
 }

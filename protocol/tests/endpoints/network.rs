@@ -11,19 +11,19 @@ use crate::entropy::Seeded;
 
 /// How bad a network is, in parts of a thousand and milliseconds.
 #[derive(Clone, Copy, Debug)]
-pub struct Conditions {
-    pub lost: u64,
+pub(crate) struct Conditions {
+    pub(crate) lost: u64,
     /// Once something was lost, what follows is lost so often: bursts.
-    pub lost_again: u64,
-    pub repeated: u64,
-    pub bent: u64,
-    pub delay_ms: u64,
+    pub(crate) lost_again: u64,
+    pub(crate) repeated: u64,
+    pub(crate) bent: u64,
+    pub(crate) delay_ms: u64,
     /// Each datagram waits up to this much longer, so that they overtake each other.
-    pub jitter_ms: u64,
+    pub(crate) jitter_ms: u64,
 }
 
 impl Conditions {
-    pub const PERFECT: Self = Self {
+    pub(crate) const PERFECT: Self = Self {
         lost: 0,
         lost_again: 0,
         repeated: 0,
@@ -32,7 +32,7 @@ impl Conditions {
         jitter_ms: 0,
     };
 
-    pub const AWFUL: Self = Self {
+    pub(crate) const AWFUL: Self = Self {
         lost: 200,
         lost_again: 400,
         repeated: 100,
@@ -43,26 +43,31 @@ impl Conditions {
 }
 
 #[derive(Clone, Debug)]
-pub struct Packet {
-    pub from: SocketAddr,
-    pub to: SocketAddr,
-    pub bytes: Vec<u8>,
+pub(crate) struct Packet {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
 }
 
+/// Says which datagrams get lost besides those that chance loses.
+pub(crate) type Sieve = fn(&Packet) -> bool;
+
 #[derive(Debug)]
-pub struct SimulatedNetwork {
-    pub conditions: Conditions,
+pub(crate) struct SimulatedNetwork {
+    pub(crate) conditions: Conditions,
     random: Seeded,
     under_way: BTreeMap<(Monotonic, u64), Packet>,
     cut_off: BTreeSet<SocketAddr>,
     sequence: u64,
     losing: bool,
+    /// What it says yes to never arrives.
+    pub(crate) sieve: Option<Sieve>,
     /// Everything that was ever sent, kept only when somebody wants to replay it.
-    pub record: Option<Vec<Packet>>,
+    pub(crate) record: Option<Vec<Packet>>,
 }
 
 impl SimulatedNetwork {
-    pub fn new(conditions: Conditions, random: Seeded) -> Self {
+    pub(crate) fn new(conditions: Conditions, random: Seeded) -> Self {
         Self {
             conditions,
             random,
@@ -70,12 +75,13 @@ impl SimulatedNetwork {
             cut_off: BTreeSet::new(),
             sequence: 0,
             losing: false,
+            sieve: None,
             record: None,
         }
     }
 
     /// From now on nothing reaches or leaves this address, or it does again.
-    pub fn cut(&mut self, address: SocketAddr, off: bool) {
+    pub(crate) fn cut(&mut self, address: SocketAddr, off: bool) {
         if off {
             self.cut_off.insert(address);
         } else {
@@ -83,11 +89,12 @@ impl SimulatedNetwork {
         }
     }
 
-    pub fn send(&mut self, now: Monotonic, packet: Packet) {
+    pub(crate) fn send(&mut self, now: Monotonic, packet: Packet) {
         if let Some(record) = &mut self.record {
             record.push(packet.clone());
         }
-        if self.cut_off.contains(&packet.from) || self.cut_off.contains(&packet.to) {
+        let cut_off = self.cut_off.contains(&packet.from) || self.cut_off.contains(&packet.to);
+        if cut_off || self.sieve.is_some_and(|lost| lost(&packet)) {
             return;
         }
         let rate = if self.losing {
@@ -120,7 +127,7 @@ impl SimulatedNetwork {
     }
 
     /// The next datagram that has arrived.
-    pub fn poll(&mut self, now: Monotonic) -> Option<Packet> {
+    pub(crate) fn poll(&mut self, now: Monotonic) -> Option<Packet> {
         let entry = self.under_way.first_entry()?;
         if entry.key().0 > now {
             return None;
@@ -133,7 +140,7 @@ impl SimulatedNetwork {
         Some(packet)
     }
 
-    pub fn poll_timeout(&self) -> Option<Monotonic> {
+    pub(crate) fn poll_timeout(&self) -> Option<Monotonic> {
         self.under_way.first_key_value().map(|((at, _), _)| *at)
     }
 }

@@ -11,11 +11,11 @@ thread_local! {
 }
 
 /// Forgets what was sealed: a simulation that is run again with its seed draws its keys again.
-pub fn begin() {
+pub(crate) fn begin() {
     SEALED.with_borrow_mut(BTreeSet::clear);
 }
 
-pub struct RecordingKey {
+pub(crate) struct RecordingKey {
     secret: [u8; 32],
     key: AesPacketKey,
 }
@@ -30,7 +30,10 @@ impl PacketKey for RecordingKey {
 
     fn seal(&self, packet_number: u64, associated: &[u8], buffer: &mut [u8]) -> [u8; TAG_LEN] {
         let first = SEALED.with_borrow_mut(|sealed| sealed.insert((self.secret, packet_number)));
-        assert!(first, "packet number {packet_number} was sealed twice under one key");
+        assert!(
+            first,
+            "packet number {packet_number} was sealed twice under one key"
+        );
         self.key.seal(packet_number, associated, buffer)
     }
 

@@ -15,39 +15,39 @@ use crate::entropy::Seeded;
 use crate::network::{Conditions, Packet, SimulatedNetwork};
 use crate::recording::{self, RecordingKey};
 
-pub type Server = ServerEndpoint<RecordingKey>;
+pub(crate) type Server = ServerEndpoint<RecordingKey>;
 
-pub struct Client {
-    pub endpoint: ClientEndpoint<RecordingKey>,
-    pub address: SocketAddr,
-    pub keys: StaticKeys,
-    pub events: Vec<ClientEvent>,
+pub(crate) struct Client {
+    pub(crate) endpoint: ClientEndpoint<RecordingKey>,
+    pub(crate) address: SocketAddr,
+    pub(crate) keys: StaticKeys,
+    pub(crate) events: Vec<ClientEvent>,
 }
 
-pub struct World {
-    pub seed: u64,
-    pub now: Now,
-    pub random: Seeded,
-    pub network: SimulatedNetwork,
-    pub server: Server,
-    pub server_keys: StaticKeys,
-    pub server_address: SocketAddr,
-    pub server_config: ServerConfig,
-    pub server_events: Vec<(SessionHandle, ServerEvent)>,
-    pub clients: Vec<Client>,
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) now: Now,
+    pub(crate) random: Seeded,
+    pub(crate) network: SimulatedNetwork,
+    pub(crate) server: Server,
+    pub(crate) server_keys: StaticKeys,
+    pub(crate) server_address: SocketAddr,
+    pub(crate) server_config: ServerConfig,
+    pub(crate) server_events: Vec<(SessionHandle, ServerEvent)>,
+    pub(crate) clients: Vec<Client>,
     /// Whether requests are answered at once.
-    pub answering: bool,
+    pub(crate) answering: bool,
 }
 
 /// More instants without progress than any of this needs: something asks to be called again for ever.
 const STEPS_AT_ONE_INSTANT: u32 = 10_000;
 
 impl World {
-    pub fn new(seed: u64, conditions: Conditions) -> Self {
+    pub(crate) fn new(seed: u64, conditions: Conditions) -> Self {
         Self::with_config(seed, conditions, |_| {})
     }
 
-    pub fn with_config(
+    pub(crate) fn with_config(
         seed: u64,
         conditions: Conditions,
         change: impl FnOnce(&mut ServerConfig),
@@ -78,17 +78,17 @@ impl World {
     }
 
     /// A server as it is after a restart: other secrets, the same identity, no sessions.
-    pub fn restart_server(&mut self) {
+    pub(crate) fn restart_server(&mut self) {
         self.server_config.cookie_secret = CookieSecret::new(&mut self.random);
         self.server = Server::new(self.server_config.clone(), Box::new(self.random.fork()));
     }
 
-    pub fn add_client(&mut self) -> usize {
+    pub(crate) fn add_client(&mut self) -> usize {
         let keys = StaticKeys::generate(&mut self.random);
         self.add_client_with(keys, |_| {})
     }
 
-    pub fn add_client_with(
+    pub(crate) fn add_client_with(
         &mut self,
         keys: StaticKeys,
         change: impl FnOnce(&mut ClientConfig),
@@ -107,20 +107,23 @@ impl World {
     }
 
     /// A client with a session.
-    pub fn connected_client(&mut self) -> usize {
+    pub(crate) fn connected_client(&mut self) -> usize {
         let client = self.add_client();
         self.connect(client);
         client
     }
 
     /// Connects, trying again as an SDK does.
-    pub fn connect(&mut self, client: usize) {
+    pub(crate) fn connect(&mut self, client: usize) {
         for _ in 0..50 {
             let now = self.now;
             self.clients[client].endpoint.connect(now);
             let settled = |world: &Self| {
                 world.clients[client].events.iter().any(|event| {
-                    matches!(event, ClientEvent::Connected { .. } | ClientEvent::Failed(_))
+                    matches!(
+                        event,
+                        ClientEvent::Connected { .. } | ClientEvent::Failed(_)
+                    )
                 })
             };
             self.run_until(Duration::from_secs(6), settled);
@@ -136,12 +139,12 @@ impl World {
         panic!("seed {}: client {client} never connected", self.seed);
     }
 
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         self.run_until(time, |_| false);
     }
 
     /// Runs until `done`, but no longer than `limit`; says whether it was done.
-    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now.monotonic.plus(limit);
         let mut steps = 0;
         loop {
@@ -194,7 +197,7 @@ impl World {
         }
     }
 
-    pub fn hand_over(&mut self, packet: &mut Packet) {
+    pub(crate) fn hand_over(&mut self, packet: &mut Packet) {
         if packet.to == self.server_address {
             self.server
                 .handle_datagram(self.now, packet.from, &mut packet.bytes);
@@ -210,7 +213,7 @@ impl World {
     }
 
     /// Polls everybody until nobody has anything left, and puts what they send on the network.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while let Some((handle, event)) = self.server.poll_event() {
             self.react(handle, &event);
             self.server_events.push((handle, event));
@@ -225,7 +228,9 @@ impl World {
             while let Some(event) = self.clients[place].endpoint.poll_event() {
                 self.clients[place].events.push(event);
             }
-            while let Some(transmit) = self.clients[place].endpoint.poll_transmit(self.now, &mut out)
+            while let Some(transmit) = self.clients[place]
+                .endpoint
+                .poll_transmit(self.now, &mut out)
             {
                 self.put(self.clients[place].address, transmit, &out);
                 out.clear();
@@ -257,7 +262,7 @@ impl World {
         }
     }
 
-    pub fn answer(
+    pub(crate) fn answer(
         &mut self,
         handle: SessionHandle,
         request: cohnect_protocol::RequestContext,

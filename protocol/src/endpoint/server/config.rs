@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use crate::{CookieSecret, MESSAGE_LEN_MAX, StaticKeys};
+use crate::limits::MESSAGE_LEN_MAX;
+use crate::{CookieSecret, StaticKeys};
 
 /// Whether a server takes clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -288,7 +288,7 @@ fn a_repeated_hello_gets_the_same_answer_and_an_older_one_none() {
 
     let (datagram, _) = first.with_cookie();
     let answer = bench.ask(here(), &datagram).unwrap();
-    assert_eq!(bench.ask(here(), &datagram), Some(answer.clone()));
+    assert_eq!(bench.ask(here(), &datagram), Some(answer));
     assert_eq!(bench.ask(here(), &same_time.with_cookie().0), None);
 
     assert!(bench.ask(here(), &newer.with_cookie().0).is_some());
@@ -378,10 +378,10 @@ fn a_server_that_takes_nobody_says_so() {
         let mut craft = Craft::new(3);
         bench.fetch_cookie(&mut craft);
         let answer = bench.ask(here(), &craft.with_cookie().0).unwrap();
-        match read(&answer).1 {
-            ServerMessage::Reject(code) => code,
-            other => panic!("{other:?}"),
-        }
+        let (_, ServerMessage::Reject(code)) = read(&answer) else {
+            panic!("not a REJECT");
+        };
+        code
     };
     bench.server.set_availability(Availability::Offline);
     assert_eq!(refused(&mut bench), RejectCode::Offline);
