@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -101,7 +102,10 @@ pub struct ClientEndpoint<K: PacketKey = AesPacketKey> {
     session: Option<Held<K>>,
     /// A handshake whose server says that it holds our session: it is confirmed only if that stays silent.
     waiting: Option<Waiting>,
-    /// A session that was replaced and still says goodbye.
+    /// The names of the latest sessions of this endpoint: a server that names one of them, because it never saw the confirmation of its
+    /// successor, speaks of nobody else.
+    own: VecDeque<[u8; 8]>,
+    /// A session that ended and still says goodbye.
     closing: Option<Held<K>>,
     events: Events,
     batch: Batch,
@@ -118,6 +122,8 @@ struct Held<K: PacketKey> {
 struct Waiting {
     accepted: Accepted,
     since: Monotonic,
+    /// When the session is asked again for a sign of life.
+    next_ping: Monotonic,
 }
 
 /// What is to be told before the session's own events, in this order.
@@ -151,6 +157,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
             beside: None,
             session: None,
             waiting: None,
+            own: VecDeque::new(),
             closing: None,
             events: Events::default(),
             batch: Batch::new(),
@@ -246,7 +253,11 @@ impl<K: PacketKey> ClientEndpoint<K> {
             self.waiting = Some(Waiting {
                 accepted,
                 since: now,
+                next_ping: now,
             });
+            self.handle_waiting(now);
+        } else if self.own.contains(&answer.live) {
+            self.confirm(now, accepted);
         } else {
             // Another device with this identity took over. The server does not know our session any more, so nobody is told.
             self.session = None;
@@ -295,6 +306,10 @@ impl<K: PacketKey> ClientEndpoint<K> {
         self.counters.add(Counter::Connected);
         self.events.connected = Some((server, answer.server_time_ms));
         self.beside = None;
+        if self.own.len() >= OWN_MAX {
+            self.own.pop_front();
+        }
+        self.own.push_back(secrets.live());
         self.session = Some(Held {
             session,
             server,
@@ -373,7 +388,10 @@ impl<K: PacketKey> ClientEndpoint<K> {
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let sessions = [&self.session, &self.closing]
             .map(|held| held.as_ref().and_then(|held| held.session.poll_timeout()));
-        let waiting = self.waiting.as_ref().map(Waiting::ends_at);
+        let waiting = self
+            .waiting
+            .as_ref()
+            .map(|waiting| waiting.ends_at().min(waiting.next_ping));
         let attempt = self.attempt.as_ref().map(Attempt::poll_timeout);
         let beside = self.beside.filter(|_| self.may_begin_beside());
         sessions
@@ -410,19 +428,22 @@ impl<K: PacketKey> ClientEndpoint<K> {
 
     /// The server holds our session and yet it is silent: after three seconds the new handshake takes its place (3, `live`).
     fn handle_waiting(&mut self, now: Monotonic) {
-        let Some(waiting) = &self.waiting else {
+        let Some(waiting) = &mut self.waiting else {
             return;
         };
-        let heard = self
-            .session
-            .as_ref()
-            .is_some_and(|held| held.session.last_heard() > waiting.since);
-        if heard {
+        let Some(held) = &mut self.session else {
             self.waiting = None;
-        } else if waiting.ends_at() <= now
-            && let Some(waiting) = self.waiting.take()
-        {
-            self.confirm(now, waiting.accepted);
+            return;
+        };
+        if held.session.last_heard() > waiting.since {
+            self.waiting = None;
+        } else if waiting.ends_at() <= now {
+            if let Some(waiting) = self.waiting.take() {
+                self.confirm(now, waiting.accepted);
+            }
+        } else if waiting.next_ping <= now {
+            waiting.next_ping = now.plus(LIVE_PING_INTERVAL);
+            held.session.ping();
         }
     }
 
@@ -553,6 +574,10 @@ fn keepalive(answer: &ServerPayload) -> Duration {
 const PINS_MAX: usize = 8;
 /// How long a session that the server says it holds may still be silent.
 const LIVE_SILENCE: Duration = Duration::from_secs(3);
+/// How often it is asked for a sign of life meanwhile: on a bad network one or two are not enough.
+const LIVE_PING_INTERVAL: Duration = Duration::from_millis(300);
+/// Sessions whose names are remembered: more than can follow each other while a server still holds the first.
+const OWN_MAX: usize = 16;
 const PROBES_BEFORE_ATTEMPT: u32 = 3;
 /// An attempt and the silence that may follow it are over before the next one begins.
 const ATTEMPT_LIFE_AND_CONFIRMATION: Duration = Duration::from_secs(8);

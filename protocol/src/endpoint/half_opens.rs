@@ -22,8 +22,8 @@ pub(super) struct HalfOpen<K> {
     pub(super) hello_id: HelloId,
     pub(super) accept: [u8; ACCEPT_LEN],
     pub(super) opened_at: Monotonic,
-    /// Whether the answer was sent more than once, so that its round trip cannot be measured.
-    pub(super) repeated: bool,
+    /// Whether the first protected datagram will tell the round trip: the answer was sent once, and the client has no reason to wait.
+    pub(super) measures_rtt: bool,
     /// What the session will be made of; none when the answer was a refusal.
     pub(super) keys: Option<PendingKeys<K>>,
     sequence: u64,
@@ -46,6 +46,7 @@ pub(super) struct Answered<K> {
     pub(super) cookie_ms: u64,
     pub(super) hello_id: HelloId,
     pub(super) accept: [u8; ACCEPT_LEN],
+    pub(super) measures_rtt: bool,
     pub(super) keys: Option<PendingKeys<K>>,
 }
 
@@ -142,11 +143,22 @@ impl<K: PacketKey> Peers<K> {
             hello_id: answered.hello_id,
             accept: answered.accept,
             opened_at: now,
-            repeated: false,
+            measures_rtt: answered.measures_rtt,
             keys: answered.keys,
             sequence,
         }));
         full
+    }
+
+    /// The answer to a client's handshake is sent once more.
+    pub(super) fn repeat(&mut self, id: PeerId) {
+        if let Some(half_open) = self
+            .by_id
+            .get_mut(&id)
+            .and_then(|peer| peer.half_open.as_mut())
+        {
+            half_open.measures_rtt = false;
+        }
     }
 
     /// Takes a client's handshake out.

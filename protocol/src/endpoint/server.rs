@@ -127,7 +127,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
         match pending.filter(|keys| keys.number == prefix.session) {
             None => self.counters.add(Counter::UnknownSession),
             Some(keys) if opens(keys, prefix, datagram) => {
-                self.confirm(now, header.sender, datagram);
+                self.confirm(now, header.sender, prefix.packet_number, datagram);
             }
             Some(_) => self.counters.add(Counter::Unconfirmed),
         }
@@ -135,14 +135,16 @@ impl<K: PacketKey> ServerEndpoint<K> {
 
     /// Makes a session of a handshake whose first protected datagram opened (3, ACCEPT). What does not parse ends the handshake, and an older
     /// session of the same client lives on.
-    fn confirm(&mut self, now: Monotonic, peer: PeerId, datagram: &mut [u8]) {
+    fn confirm(&mut self, now: Monotonic, peer: PeerId, packet_number: u64, datagram: &mut [u8]) {
         let Some(half_open) = self.peers.take_half_open(peer) else {
             return;
         };
         let Some(keys) = half_open.keys else {
             return;
         };
-        let handshake_rtt = (!half_open.repeated).then(|| now.since(half_open.opened_at));
+        // The first packet number leaves at once; a later one may be the repeat of one that was lost.
+        let handshake_rtt = (half_open.measures_rtt && packet_number == FIRST_PACKET_NUMBER)
+            .then(|| now.since(half_open.opened_at));
         let mut session = Session::new(
             SessionSetup {
                 role: Role::Server,
@@ -440,6 +442,8 @@ fn opens<K: PacketKey>(keys: &PendingKeys<K>, prefix: ProtectedPrefix, datagram:
 fn millis(ms: u8) -> core::time::Duration {
     core::time::Duration::from_millis(u64::from(ms))
 }
+
+const FIRST_PACKET_NUMBER: u64 = 1;
 
 /// VERSIONS answers anybody who can spell HELLO, so they are few.
 const VERSION_HINTS_PER_SECOND: u32 = 100;

@@ -119,6 +119,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
             Freshness::Stale => return self.counters.add(Counter::StaleHello),
             Freshness::Settled => return self.counters.add(Counter::RepeatedHello),
             Freshness::Repeated(accept) => {
+                self.peers.repeat(proven.hello.client);
                 self.counters.add(Counter::RepeatedHello);
                 return self.answer(proven.from, &accept[..]);
             }
@@ -228,6 +229,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
                 cookie_ms: proven.cookie_ms,
                 hello_id: *proven.hello.hello_id,
                 accept: datagram,
+                measures_rtt: answer.live == [0; 8],
                 keys,
             };
             if self.peers.remember(now.monotonic, client, answered) {
