@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod crypto;
+mod endpoint;
 mod entropy;
 mod handshake;
 mod header;
@@ -18,6 +19,10 @@ mod time;
 mod wire;
 
 pub use crypto::{AesPacketKey, KeyedState, PacketKey};
+pub use endpoint::{
+    Availability, ClientConfig, ClientEndpoint, ClientEvent, ConnectFailure, ConnectHint, Counter,
+    Counters, ServerConfig, ServerEndpoint, ServerEvent, SessionHandle, Transmit,
+};
 pub use entropy::Entropy;
 pub use handshake::cookie::CookieSecret;
 pub use handshake::messages::RejectCode;

@@ -189,6 +189,11 @@ impl<K: PacketKey> Session<K> {
         Ok(())
     }
 
+    /// Asks the peer for a sign of life: a PING leaves with the next datagram.
+    pub const fn ping(&mut self) {
+        self.ping_due = true;
+    }
+
     /// The smoothed round trip; 333 ms before the first sample.
     #[must_use]
     pub const fn rtt(&self) -> Duration {
