@@ -12,7 +12,8 @@ use cohnect_capabilities::{ClientId, CloseReason, Delivery, Effect, Opcode};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
-use crate::export::{Export, Outcome};
+use crate::catalog::Stage;
+use crate::export::{Export, Message, Outcome, TopicClaim};
 use crate::order::Order;
 
 /// Bytes of fan-outs that may wait between two homes: a second of 1,000 subscribers' snapshots at 60 Hz counts once a shard, about 64 KiB; this is
@@ -158,8 +159,28 @@ pub enum Mail {
     Effects(Arc<str>, Vec<Effect>),
     /// Something for clients of that shard.
     Fanout(Fanout),
+    /// A BROADCAST for the stage that lives there, and from there on. Only shards have stages: a worker answers *unavailable*.
+    Walk(Box<Walk>),
     /// A word of the custodian.
     Order(Order),
+}
+
+/// A BROADCAST on its way through the stages of its topic. From a stage of which there is one, it goes on at that stage's home, so that the topic has
+/// one order for everybody.
+#[derive(Debug)]
+pub struct Walk {
+    /// The message, as the stages before have left it.
+    pub message: Message,
+    /// How it travels.
+    pub options: SendOptions,
+    /// Who does not get it.
+    pub except: Option<ClientId>,
+    /// All stages of the topic.
+    pub stages: Arc<[Stage<TopicClaim>]>,
+    /// Which of them is next.
+    pub next: usize,
+    /// Who gets the count of its recipients, as the body of BROADCAST's response.
+    pub answer: Answer,
 }
 
 /// One message, with its bytes once, for clients of one shard.
@@ -249,16 +270,17 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
-    /// What it weighs against [`FANOUT_BYTES_MAX`].
+    /// What it weighs against [`FANOUT_BYTES_MAX`]; control messages always fit.
     #[must_use]
     pub const fn weight(&self) -> u64 {
         let bytes = match self {
             Self::Packet { payload, .. }
             | Self::Broadcast { payload, .. }
             | Self::Item { payload, .. } => payload.len(),
-            Self::Finish { reason, .. } => reason.len(),
-            Self::Disconnect { message, .. } => message.len(),
-            Self::Attach { .. } | Self::Detach { .. } => 0,
+            Self::Finish { .. }
+            | Self::Disconnect { .. }
+            | Self::Attach { .. }
+            | Self::Detach { .. } => return 0,
         };
         bytes as u64 + 128
     }

@@ -172,6 +172,8 @@ fn recipients(directory: &Directory, fan: &Fan) -> Vec<ClientId> {
     ids
 }
 
+type Meant<'a> = &'a dyn Fn(&ClientId) -> bool;
+
 proptest! {
     #[test]
     fn audiences_are_those_of_a_naive_list(
@@ -203,7 +205,7 @@ proptest! {
         let fits = |id: &ClientId| naive.get(id).is_some_and(tagged);
         let listed = |id: &ClientId| some.contains(id);
         let third = |one: &ClientId| *one == id(3);
-        let cases: [(Audience, &dyn Fn(&ClientId) -> bool); 4] = [
+        let cases: [(Audience, Meant<'_>); 4] = [
             (Audience::Everyone, &everyone),
             (Audience::Tagged(text), &fits),
             (Audience::Clients(some.clone()), &listed),
