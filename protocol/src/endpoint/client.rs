@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::attempt::{Accepted, Attempt, ConnectHint, Ingredients};
 use super::counters::{Counter, Counters};
+use super::half_opens::HALF_OPEN_LIFE;
 use super::transmit::{Batch, Transmit};
 use crate::handshake::payload::{ClientPayload, ServerPayload};
 use crate::limits::MESSAGE_LEN_MAX;
@@ -117,6 +118,10 @@ struct Held<K: PacketKey> {
     server: PeerId,
     number: u8,
     live: [u8; 8],
+    since: Monotonic,
+    /// Sendings of a PING that hurries the first sign of life, and when the next is due.
+    nudges: usize,
+    next_nudge: Option<Monotonic>,
 }
 
 struct Waiting {
@@ -315,6 +320,9 @@ impl<K: PacketKey> ClientEndpoint<K> {
             server,
             number: answer.session,
             live: secrets.live(),
+            since: now,
+            nudges: 0,
+            next_nudge: NUDGES.first().map(|pause| now.plus(*pause)),
         });
     }
 
@@ -394,9 +402,16 @@ impl<K: PacketKey> ClientEndpoint<K> {
             .map(|waiting| waiting.ends_at().min(waiting.next_ping));
         let attempt = self.attempt.as_ref().map(Attempt::poll_timeout);
         let beside = self.beside.filter(|_| self.may_begin_beside());
+        let unconfirmed = self.session.as_ref().and_then(|held| {
+            let end = held
+                .unconfirmed_until()
+                .filter(|_| self.beside.is_none())
+                .into_iter();
+            end.chain(held.next_nudge).min()
+        });
         sessions
             .into_iter()
-            .chain([waiting, attempt, beside.map(|(at, _)| at)])
+            .chain([waiting, attempt, beside.map(|(at, _)| at), unconfirmed])
             .flatten()
             .min()
     }
@@ -410,6 +425,9 @@ impl<K: PacketKey> ClientEndpoint<K> {
             }
         }
         self.closing.take_if(|held| held.session.is_drained());
+        if let Some(held) = &mut self.session {
+            held.nudge(now);
+        }
         self.handle_attempt(now);
         self.handle_waiting(now);
         self.handle_silence(now);
@@ -449,10 +467,10 @@ impl<K: PacketKey> ClientEndpoint<K> {
 
     /// A session whose third probe in a row is unanswered gets an attempt beside it (6.6).
     fn handle_silence(&mut self, now: Monotonic) {
-        let silent = self
-            .session
-            .as_ref()
-            .is_some_and(|held| held.session.unanswered_probes() >= PROBES_BEFORE_ATTEMPT);
+        let silent = self.session.as_ref().is_some_and(|held| {
+            held.session.unanswered_probes() >= PROBES_BEFORE_ATTEMPT
+                || held.unconfirmed_until().is_some_and(|end| end <= now)
+        });
         if !silent {
             self.beside = None;
             return;
@@ -549,6 +567,25 @@ impl<K: PacketKey> fmt::Debug for ClientEndpoint<K> {
     }
 }
 
+impl<K: PacketKey> Held<K> {
+    /// While the server was never heard: when it has certainly forgotten the handshake.
+    fn unconfirmed_until(&self) -> Option<Monotonic> {
+        (self.session.last_heard() <= self.since).then(|| self.since.plus(HALF_OPEN_LIFE))
+    }
+
+    /// The first datagram is all that makes a session of the server's handshake: it is repeated sooner than a probe would be, for an estimate of
+    /// the round trip is missing.
+    fn nudge(&mut self, now: Monotonic) {
+        if self.unconfirmed_until().is_none() {
+            self.next_nudge = None;
+        } else if self.next_nudge.is_some_and(|at| at <= now) {
+            self.session.ping();
+            self.nudges += 1;
+            self.next_nudge = NUDGES.get(self.nudges).map(|pause| now.plus(*pause));
+        }
+    }
+}
+
 impl Waiting {
     fn ends_at(&self) -> Monotonic {
         self.since.plus(LIVE_SILENCE)
@@ -570,6 +607,13 @@ fn keepalive(answer: &ServerPayload) -> Duration {
     }
 }
 
+/// The pauses between the first datagrams of a session.
+const NUDGES: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+];
 /// Pins of one server: the one in use, the next one, and room.
 const PINS_MAX: usize = 8;
 /// How long a session that the server says it holds may still be silent.
