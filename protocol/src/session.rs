@@ -79,7 +79,8 @@ pub struct Session<K = AesPacketKey> {
 }
 
 impl<K: PacketKey> Session<K> {
-    /// The session of a finished handshake. A client's says PING at once, which confirms the keys.
+    /// The session of a finished handshake. A client's says PING at once, unless something else
+    /// is to be said, which confirms the keys.
     #[must_use]
     pub fn new(setup: SessionSetup<K>, now: Monotonic) -> Self {
         let header = Header {

@@ -1,6 +1,7 @@
 //! Two sessions over a network in memory, under virtual time: exactly once, in order, and small, whatever the network does.
 
 mod delivery;
+mod golden;
 mod hostile;
 mod life;
 mod network;

@@ -92,11 +92,11 @@ impl<K: PacketKey> Session<K> {
         self.queue.pack(now, packing, &mut self.recovery);
         // An ACK that only its acknowledgement would shorten asks for one now and then.
         let asks = carries_ack && self.silent_acks >= SILENT_ACKS_MAX && self.arrivals.has_gaps();
-        if (self.ping_due || ((probe || asks) && !packing.is_eliciting()))
-            && packing.eliciting(1, |out| out.push(frame_type::PING))
-        {
-            self.ping_due = false;
+        // Whatever wants an acknowledgement serves as well as a PING.
+        if (self.ping_due || probe || asks) && !packing.is_eliciting() {
+            packing.eliciting(1, |out| out.push(frame_type::PING));
         }
+        self.ping_due &= !packing.is_eliciting();
         if packing.has_operations() {
             self.life.busy(now);
         }

@@ -1,5 +1,6 @@
 //! Silence, probes, memory and the ways to end.
 
+use super::network::{Network, Weather};
 use super::*;
 
 fn closed(by_peer: bool, code: CloseCode, text: &str) -> SessionEvent {
@@ -267,4 +268,48 @@ fn one_who_only_listens_asks_for_an_acknowledgement_of_its_gaps() {
         deliver(&mut server, now, acks);
     }
     assert!(longest < 64 + 14 + 4 * 20, "{longest} bytes");
+}
+
+#[test]
+fn a_blackout_ends_with_everything_delivered_once() {
+    for seed in 0..20 {
+        let mut network = Network::new(Weather {
+            seed,
+            loss: 10,
+            twice: 5,
+            delay_ms: 40,
+            jitter_ms: 20,
+        });
+        let mut got = [Vec::new(), Vec::new()];
+        let mut sent = 0_u32;
+        while network.now < at(90_000) {
+            let dark = network.now >= at(500 + seed * 17) && network.now < at(30_000);
+            network.weather.loss = if dark { 100 } else { 10 };
+            if sent < 400 && network.now >= at(u64::from(sent) * 5) {
+                for end in [&mut network.client, &mut network.server] {
+                    let body = sent.to_be_bytes();
+                    end.send(network.now, outgoing(Mode::ReliableOrdered, 0, &body))
+                        .unwrap();
+                }
+                sent += 1;
+            }
+            assert!(network.step());
+            for (end, got) in [&mut network.client, &mut network.server]
+                .into_iter()
+                .zip(&mut got)
+            {
+                got.extend(events(end));
+            }
+        }
+        for got in got {
+            let numbers: Vec<Vec<u8>> = bodies(&got).iter().map(|body| body.to_vec()).collect();
+            let all: Vec<Vec<u8>> = (0..400_u32).map(|n| n.to_be_bytes().to_vec()).collect();
+            assert_eq!(numbers, all, "seed {seed}");
+            assert!(got.contains(&SessionEvent::Away) && got.contains(&SessionEvent::Back));
+            assert!(
+                !got.iter()
+                    .any(|event| matches!(event, SessionEvent::Closed { .. }))
+            );
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub(super) struct Network {
     pub(super) now: Monotonic,
     pub(super) client: TestSession,
     pub(super) server: TestSession,
-    weather: Weather,
+    pub(super) weather: Weather,
     state: u64,
     sequence: u64,
     /// By arrival, then by order of sending; whether it goes to the server.
