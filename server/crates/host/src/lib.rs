@@ -2,6 +2,7 @@
 //! and reads no clock; those are passed in.
 #![forbid(unsafe_code)]
 
+pub mod calendar;
 pub mod catalog;
 pub mod context;
 pub mod deadline;
@@ -14,3 +15,5 @@ pub mod now;
 pub mod order;
 pub mod replica;
 pub mod seeded;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
