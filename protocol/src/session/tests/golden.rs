@@ -15,16 +15,9 @@ fn bytes(hex: &Value) -> Vec<u8> {
         .collect()
 }
 
-#[test]
-fn two_sessions_say_the_golden_datagrams() {
-    let vectors = vectors();
+/// Both ends of the session that the datagrams belong to.
+fn ends(vectors: &Value, golden: &[Vec<u8>]) -> (Session, Session) {
     let key = |name: &str| AesPacketKey::derive(&bytes(&vectors[name]).try_into().unwrap());
-    let golden: Vec<Vec<u8>> = vectors["datagrams"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|vector| bytes(&vector["datagram"]))
-        .collect();
     let sender = |n: usize| Header::parse(&golden[n]).unwrap().sender;
     let setup = |role, local, peer, seal, open| SessionSetup {
         role,
@@ -42,10 +35,22 @@ fn two_sessions_say_the_golden_datagrams() {
         handshake_rtt: None,
         skip_seed: 0,
     };
-    let now = at(0);
-    let mut client = Session::new(setup(Role::Client, 0, 1, "k_c2s", "k_s2c"), now);
-    let mut server = Session::new(setup(Role::Server, 1, 0, "k_s2c", "k_c2s"), now);
+    let client = setup(Role::Client, 0, 1, "k_c2s", "k_s2c");
+    let server = setup(Role::Server, 1, 0, "k_s2c", "k_c2s");
+    (Session::new(client, at(0)), Session::new(server, at(0)))
+}
 
+#[test]
+fn two_sessions_say_the_golden_datagrams() {
+    let vectors = vectors();
+    let golden: Vec<Vec<u8>> = vectors["datagrams"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|vector| bytes(&vector["datagram"]))
+        .collect();
+    let (mut client, mut server) = ends(&vectors, &golden);
+    let now = at(0);
     let get = Outgoing {
         opcode: Opcode::GET,
         version: 0,
