@@ -3,11 +3,15 @@
 //! of calls that it can no longer run. A worker's replicas have a driver of their own.
 
 mod aside;
+pub(crate) mod body;
 mod budget;
 mod circuit;
 mod pulse;
 mod schedule;
 pub(crate) mod slot;
+mod switch;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,8 +19,9 @@ use std::sync::Arc;
 use cohnect_capabilities::Effect;
 use futures_util::FutureExt as _;
 
+use self::body::{Lane, ReplicaNumbers};
 use self::budget::Budget;
-use self::slot::{Lane, ReplicaNumbers, Slot};
+use self::slot::Slot;
 use crate::context::Identity;
 use crate::deadline::{Running, Ticker};
 use crate::export::{Export, ServerEvent, ServerEvents, StopReason};

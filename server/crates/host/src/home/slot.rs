@@ -1,102 +1,23 @@
-//! One replica and what its home keeps of it: the code it was made from, the newest snapshot, the schedule, the circuit. How it is made, called, ended,
-//! made again and swapped is written here once, for shards and workers; a shard polls these futures once, since nothing on a shard waits.
+//! One replica and what its home keeps of it: the code it was made from, the newest snapshot, the schedule, the circuit. How it lives, ends and is made
+//! again is written here once, for shards and workers; a shard polls these futures once, since nothing on a shard waits.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
-use cohnect_capabilities::{Caller, Effect};
-use tracing::Instrument as _;
+use cohnect_capabilities::Effect;
 
 use super::aside::Aside;
+use super::body::{Body, Code, Lane, ReplicaNumbers, call_for_setup, log_fault, make};
 use super::circuit::Circuit;
 use super::schedule::Schedule;
-use crate::context::{Arming, Charter, Context, Identity, Outlet, Phase};
+use crate::context::{Arming, Identity, Outlet, Phase};
 use crate::export::{
-    Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartInfo, StartReason,
-    StopReason, Wake,
+    Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartReason, StopReason, Wake,
 };
-use crate::limits::SETUP_WALL;
-use crate::mail::{Address, HomeId, NotRun};
+use crate::mail::{Address, NotRun};
 use crate::now::{Clock, Now};
 use crate::order::Install;
-use crate::replica::{Prepared, Replica, WaitingReplica};
-use crate::seeded::Seeded;
-
-/// Whether a home's replicas may wait.
-#[derive(Clone)]
-pub(crate) enum Lane {
-    /// On a shard.
-    Fast,
-    #[allow(dead_code, reason = "workers are driven by a file that follows")]
-    /// On a worker, where effects leave through this outlet whenever a call waits.
-    Waiting(Arc<dyn Outlet>),
-}
-
-/// Numbers for replicas, unique on this server: each home counts its own.
-#[derive(Debug)]
-pub(crate) struct ReplicaNumbers {
-    next: AtomicU64,
-}
-
-impl ReplicaNumbers {
-    pub(crate) fn new(home: HomeId) -> Self {
-        Self {
-            next: AtomicU64::new((u64::from(home.0) + 1) << 36),
-        }
-    }
-
-    fn next(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// What replicas of one load of a module are made from.
-struct Code {
-    prepared: Arc<dyn Prepared>,
-    charter: Charter,
-    seed: [u8; 32],
-}
-
-/// A replica that exists.
-struct Body {
-    guest: Guest,
-    lifecycle: bool,
-}
-
-enum Guest {
-    Fast(Box<dyn Replica>),
-    Waiting(Box<dyn WaitingReplica>),
-}
-
-impl Body {
-    fn context(&mut self) -> &mut Context {
-        match &mut self.guest {
-            Guest::Fast(replica) => replica.context(),
-            Guest::Waiting(replica) => replica.context(),
-        }
-    }
-
-    async fn call(&mut self, export: &Export, wall: Duration) -> Outcome {
-        match &mut self.guest {
-            Guest::Fast(replica) => {
-                let span = span_of(replica.context().identity(), export);
-                span.in_scope(|| replica.call(export))
-            }
-            Guest::Waiting(replica) => {
-                let span = span_of(replica.context().identity(), export);
-                tokio::time::timeout(wall, replica.call(export).instrument(span))
-                    .await
-                    .unwrap_or_else(|_| {
-                        Err(Fault::Ended(
-                            Ending::Wall,
-                            format!("it had {} ms", wall.as_millis()),
-                        ))
-                    })
-            }
-        }
-    }
-}
 
 /// What came of a call.
 pub(crate) struct Ran {
@@ -111,18 +32,18 @@ pub(crate) struct Ran {
 /// One replica's seat in its home.
 pub(crate) struct Slot {
     pub(crate) address: Address,
-    code: Code,
-    identity: Arc<Identity>,
-    body: Option<Body>,
-    snapshot: Option<Snapshot>,
+    pub(super) code: Code,
+    pub(super) identity: Arc<Identity>,
+    pub(super) body: Option<Body>,
+    pub(super) snapshot: Option<Snapshot>,
     pub(crate) schedule: Schedule,
     pub(crate) circuit: Circuit,
-    healthy: Arc<AtomicBool>,
+    pub(super) healthy: Arc<AtomicBool>,
     /// What the `start` of a replica that was made again left; it leaves with the call that follows.
     left: Vec<Effect>,
-    lane: Lane,
+    pub(super) lane: Lane,
     aside: Option<Arc<Aside>>,
-    numbers: Arc<ReplicaNumbers>,
+    pub(super) numbers: Arc<ReplicaNumbers>,
 }
 
 impl core::fmt::Debug for Slot {
@@ -196,63 +117,6 @@ impl Slot {
         effects.append(&mut left);
         slot.healthy.store(true, Ordering::Relaxed);
         Ok(slot)
-    }
-
-    /// Puts new code into the place of the old one, which goes on if anything fails. Returns the snapshot that went over.
-    ///
-    /// # Errors
-    /// Why nothing has changed, for the log.
-    pub(crate) async fn switch(
-        &mut self,
-        install: &Install,
-        clock: &dyn Clock,
-        effects: &mut Vec<Effect>,
-    ) -> Result<Option<Snapshot>, String> {
-        let candidates = self.carry(install, clock, effects).await?;
-        let mut charter = install.charter.clone();
-        charter.timers = Arc::clone(self.schedule.timers_shared());
-        charter.signals = Arc::clone(&self.code.charter.signals);
-        charter.outlet.clone_from(&self.code.charter.outlet);
-        let code = Code {
-            prepared: Arc::clone(&install.prepared),
-            charter,
-            seed: install.seed,
-        };
-        let mut failure = String::new();
-        for carried in candidates {
-            let mut left = Vec::new();
-            match make(
-                &code,
-                &self.lane,
-                &self.numbers,
-                carried.as_ref(),
-                install.reason,
-                clock,
-                &mut left,
-            )
-            .await
-            {
-                Err(text) => failure = text,
-                Ok((body, identity)) => {
-                    let now = clock.now();
-                    let old = self.take_over(code, body, identity, carried.clone(), now);
-                    self.healthy = Arc::clone(&install.healthy);
-                    self.healthy.store(true, Ordering::Relaxed);
-                    self.absorb(&mut left, now);
-                    effects.append(&mut left);
-                    let reason = if install.reason == StartReason::RolledBack {
-                        StopReason::RolledBack
-                    } else {
-                        StopReason::Swapped
-                    };
-                    if let Some((mut old, was)) = old {
-                        self.stop_body(&mut old, &was, reason, clock, effects).await;
-                    }
-                    return Ok(carried);
-                }
-            }
-        }
-        Err(failure)
     }
 
     /// Runs one call to its end.
@@ -414,7 +278,7 @@ impl Slot {
         }
     }
 
-    fn ended(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
+    pub(super) fn ended(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
         }
@@ -470,92 +334,7 @@ impl Slot {
         self.identity = identity;
     }
 
-    fn take_over(
-        &mut self,
-        code: Code,
-        body: Body,
-        identity: Arc<Identity>,
-        snapshot: Option<Snapshot>,
-        now: Now,
-    ) -> Option<(Body, Arc<Identity>)> {
-        let was = Arc::clone(&self.identity);
-        let old = self.body.replace(body).map(|old| (old, was));
-        self.code = code;
-        self.identity = identity;
-        self.snapshot = snapshot;
-        self.circuit.reset();
-        self.schedule
-            .adopt(self.code.prepared.exports(), &self.code.charter.limits, now);
-        old
-    }
-
-    /// What new code may be given to restore, the best first; never empty.
-    async fn carry(
-        &mut self,
-        install: &Install,
-        clock: &dyn Clock,
-        effects: &mut Vec<Effect>,
-    ) -> Result<Vec<Option<Snapshot>>, String> {
-        if !install.prepared.exports().migration {
-            return Ok(vec![None]);
-        }
-        let back = install.reason == StartReason::RolledBack;
-        let kept = install.snapshot.clone();
-        let Some(body) = self
-            .body
-            .as_mut()
-            .filter(|_| self.code.prepared.exports().migration)
-        else {
-            let newest = if back {
-                kept
-            } else {
-                self.snapshot.clone().or(kept)
-            };
-            return Ok(vec![newest]);
-        };
-        let mut left = Vec::new();
-        let saved = call_for_setup(
-            body,
-            &Export::Save,
-            Phase::Transfer,
-            &self.lane,
-            clock,
-            &mut left,
-        )
-        .await;
-        let now = clock.now();
-        let failure = match saved {
-            Ok(Returned::Saved(Ok(snapshot))) => {
-                self.absorb(&mut left, now);
-                effects.append(&mut left);
-                if back {
-                    return Ok(vec![Some(snapshot), kept]);
-                }
-                self.snapshot = Some(snapshot.clone());
-                return Ok(vec![Some(snapshot)]);
-            }
-            Ok(Returned::Saved(Err(error))) => error.to_string(),
-            Ok(_) => "it returned no snapshot".to_owned(),
-            Err(fault) => {
-                let text = fault.to_string();
-                if let Fault::Ended(..) = fault {
-                    self.ended(&Export::Save, Err(fault), now);
-                }
-                text
-            }
-        };
-        if back || install.force {
-            let newest = if back {
-                kept
-            } else {
-                self.snapshot.clone().or(kept)
-            };
-            return Ok(vec![newest]);
-        }
-        Err(format!("`save` of the running code failed: {failure}"))
-    }
-
-    async fn stop_body(
+    pub(super) async fn stop_body(
         &mut self,
         body: &mut Body,
         identity: &Identity,
@@ -578,7 +357,7 @@ impl Slot {
         }
     }
 
-    fn absorb(&mut self, effects: &mut Vec<Effect>, now: Now) {
+    pub(super) fn absorb(&mut self, effects: &mut Vec<Effect>, now: Now) {
         self.settle_aside(now);
         if !effects.is_empty() {
             self.schedule.absorb(effects, now.wall_us, now);
@@ -590,128 +369,4 @@ impl Slot {
             aside.settle(&mut self.schedule, now);
         }
     }
-}
-
-impl Lane {
-    fn wall_limit(&self, now: Now, wall: Duration) -> Option<u64> {
-        match self {
-            Self::Fast => None,
-            Self::Waiting(_) => Some(
-                now.monotonic_us
-                    .saturating_add(u64::try_from(wall.as_micros()).unwrap_or(u64::MAX)),
-            ),
-        }
-    }
-}
-
-/// Makes a replica, restores it and starts it. `effects` gets what it left; on an error they are the caller's to forget.
-async fn make(
-    code: &Code,
-    lane: &Lane,
-    numbers: &ReplicaNumbers,
-    snapshot: Option<&Snapshot>,
-    reason: StartReason,
-    clock: &dyn Clock,
-    effects: &mut Vec<Effect>,
-) -> Result<(Body, Arc<Identity>), String> {
-    let mut charter = code.charter.clone();
-    charter.identity.replica = numbers.next();
-    let identity = Arc::new(charter.identity.clone());
-    let random = Seeded::new(&code.seed, identity.replica);
-    let mut context = Context::new(charter, Box::new(random));
-    let exports = code.prepared.exports();
-    let now = clock.now();
-    context.arm(Arming {
-        phase: Phase::Load,
-        setup: true,
-        wall_us: now.wall_us,
-        monotonic_us: now.monotonic_us,
-        wall_limit_us: None,
-        chain: Vec::new(),
-    });
-    let guest = match lane {
-        Lane::Fast => code.prepared.replica(context).map(Guest::Fast),
-        Lane::Waiting(_) => code.prepared.waiting_replica(context).map(Guest::Waiting),
-    }
-    .map_err(|e| e.message)?;
-    let mut body = Body {
-        guest,
-        lifecycle: exports.lifecycle,
-    };
-    if let (true, Some(snapshot)) = (exports.migration, snapshot) {
-        let restore = Export::Restore(snapshot.clone());
-        done(
-            call_for_setup(&mut body, &restore, Phase::Transfer, lane, clock, effects).await,
-            "restore",
-        )?;
-    }
-    if exports.lifecycle {
-        let start = Export::Start(StartInfo {
-            module: Arc::clone(&identity.module),
-            generation: identity.generation,
-            key: "".into(),
-            arguments: bytes::Bytes::new(),
-            creator: Caller::System("host".into()),
-            replica: identity.copy,
-            instance: identity.instance,
-            reason,
-        });
-        done(
-            call_for_setup(&mut body, &start, Phase::Call, lane, clock, effects).await,
-            "start",
-        )?;
-    }
-    Ok((body, identity))
-}
-
-fn done(outcome: Outcome, what: &str) -> Result<(), String> {
-    match outcome {
-        Ok(Returned::Done(Err(error))) => Err(format!("`{what}` failed: {error}")),
-        Ok(_) => Ok(()),
-        Err(fault) => Err(format!("`{what}` failed: {fault}")),
-    }
-}
-
-/// One of the calls around a replica's life, under the setup budgets.
-async fn call_for_setup(
-    body: &mut Body,
-    export: &Export,
-    phase: Phase,
-    lane: &Lane,
-    clock: &dyn Clock,
-    effects: &mut Vec<Effect>,
-) -> Outcome {
-    let now = clock.now();
-    body.context().arm(Arming {
-        phase,
-        setup: true,
-        wall_us: now.wall_us,
-        monotonic_us: now.monotonic_us,
-        wall_limit_us: lane.wall_limit(now, SETUP_WALL),
-        chain: Vec::new(),
-    });
-    let outcome = body.call(export, SETUP_WALL).await;
-    if !matches!(outcome, Err(Fault::Ended(..))) {
-        effects.append(&mut body.context().take_outbox());
-    }
-    outcome
-}
-
-fn span_of(identity: &Identity, export: &Export) -> tracing::Span {
-    tracing::debug_span!(
-        "call",
-        module = %identity.module,
-        generation = identity.generation,
-        export = export.name()
-    )
-}
-
-/// The one place where a fault's text goes: the server's own log.
-fn log_fault(identity: &Identity, export: &Export, fault: &Fault) {
-    tracing::warn!(
-        module = %identity.module,
-        generation = identity.generation,
-        export = export.name(),
-        "{fault}"
-    );
 }

@@ -1,0 +1,158 @@
+//! The swap of one replica: `save` on the old → make the new → `restore` → `start` → the seat points to the new → `stop` on the old. If any step fails,
+//! the new is dropped with its outbox and the old goes on. Several copies are the custodian's to bring into line.
+
+use core::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use cohnect_capabilities::Effect;
+
+use super::body::{Body, Code, call_for_setup, make};
+use super::slot::Slot;
+use crate::context::{Identity, Phase};
+use crate::export::{Export, Fault, Returned, Snapshot, StartReason, StopReason};
+use crate::now::{Clock, Now};
+use crate::order::Install;
+
+impl Slot {
+    /// Puts new code into the place of the old one, which goes on if anything fails. Returns the snapshot that went over.
+    ///
+    /// # Errors
+    /// Why nothing has changed, for the log.
+    pub(crate) async fn switch(
+        &mut self,
+        install: &Install,
+        clock: &dyn Clock,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Option<Snapshot>, String> {
+        let candidates = self.carry(install, clock, effects).await?;
+        let mut charter = install.charter.clone();
+        charter.timers = Arc::clone(self.schedule.timers_shared());
+        charter.signals = Arc::clone(&self.code.charter.signals);
+        charter.outlet.clone_from(&self.code.charter.outlet);
+        let code = Code {
+            prepared: Arc::clone(&install.prepared),
+            charter,
+            seed: install.seed,
+        };
+        let mut failure = String::new();
+        for carried in candidates {
+            let mut left = Vec::new();
+            match make(
+                &code,
+                &self.lane,
+                &self.numbers,
+                carried.as_ref(),
+                install.reason,
+                clock,
+                &mut left,
+            )
+            .await
+            {
+                Err(text) => failure = text,
+                Ok((body, identity)) => {
+                    let now = clock.now();
+                    let old = self.take_over(code, body, identity, carried.clone(), now);
+                    self.healthy = Arc::clone(&install.healthy);
+                    self.healthy.store(true, Ordering::Relaxed);
+                    self.absorb(&mut left, now);
+                    effects.append(&mut left);
+                    let reason = if install.reason == StartReason::RolledBack {
+                        StopReason::RolledBack
+                    } else {
+                        StopReason::Swapped
+                    };
+                    if let Some((mut old, was)) = old {
+                        self.stop_body(&mut old, &was, reason, clock, effects).await;
+                    }
+                    return Ok(carried);
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    fn take_over(
+        &mut self,
+        code: Code,
+        body: Body,
+        identity: Arc<Identity>,
+        snapshot: Option<Snapshot>,
+        now: Now,
+    ) -> Option<(Body, Arc<Identity>)> {
+        let was = Arc::clone(&self.identity);
+        let old = self.body.replace(body).map(|old| (old, was));
+        self.code = code;
+        self.identity = identity;
+        self.snapshot = snapshot;
+        self.circuit.reset();
+        self.schedule
+            .adopt(self.code.prepared.exports(), &self.code.charter.limits, now);
+        old
+    }
+
+    /// What new code may be given to restore, the best first; never empty.
+    async fn carry(
+        &mut self,
+        install: &Install,
+        clock: &dyn Clock,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<Option<Snapshot>>, String> {
+        if !install.prepared.exports().migration {
+            return Ok(vec![None]);
+        }
+        let back = install.reason == StartReason::RolledBack;
+        let kept = install.snapshot.clone();
+        let Some(body) = self
+            .body
+            .as_mut()
+            .filter(|_| self.code.prepared.exports().migration)
+        else {
+            let newest = if back {
+                kept
+            } else {
+                self.snapshot.clone().or(kept)
+            };
+            return Ok(vec![newest]);
+        };
+        let mut left = Vec::new();
+        let saved = call_for_setup(
+            body,
+            &Export::Save,
+            Phase::Transfer,
+            &self.lane,
+            clock,
+            &mut left,
+        )
+        .await;
+        let now = clock.now();
+        let failure = match saved {
+            Ok(Returned::Saved(Ok(snapshot))) => {
+                self.absorb(&mut left, now);
+                effects.append(&mut left);
+                if back {
+                    return Ok(vec![Some(snapshot), kept]);
+                }
+                self.snapshot = Some(snapshot.clone());
+                return Ok(vec![Some(snapshot)]);
+            }
+            Ok(Returned::Saved(Err(error))) => error.to_string(),
+            Ok(_) => "it returned no snapshot".to_owned(),
+            Err(fault) => {
+                let text = fault.to_string();
+                if let Fault::Ended(..) = fault {
+                    self.ended(&Export::Save, Err(fault), now);
+                }
+                text
+            }
+        };
+        if back || install.force {
+            let newest = if back {
+                kept
+            } else {
+                self.snapshot.clone().or(kept)
+            };
+            return Ok(vec![newest]);
+        }
+        Err(format!("`save` of the running code failed: {failure}"))
+    }
+}
