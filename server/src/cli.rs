@@ -1,0 +1,319 @@
+//! The command line: what can be said, and which file carries it out. It owns no behaviour of its own.
+
+pub(crate) mod bench;
+pub(crate) mod check;
+pub(crate) mod client;
+pub(crate) mod doctor;
+pub(crate) mod make;
+pub(crate) mod run;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A scriptable real-time backend for games.
+#[derive(Debug, Parser)]
+#[command(name = "cohnect", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a folder while you work on it: anonymous clients, loopback only, modules reloaded when you save.
+    Dev(Dev),
+    /// Serve for real, by a configuration file.
+    Serve(Serve),
+    /// Make a new module.
+    New(New),
+    /// Build a Rust module into a component.
+    Build(Build),
+    /// Load and link modules without serving, and say what they need and claim.
+    Check(Check),
+    /// Make a server key.
+    Keygen(Keygen),
+    /// Call an action of a module.
+    Call(Call),
+    /// Read a value.
+    Get(Get),
+    /// Write a value.
+    Set(Set),
+    /// Change this client's own tags.
+    Tags(Tags),
+    /// Listen on a topic until it ends.
+    Stream(Stream),
+    /// Send a message to the clients that listen on a topic, to everyone, or to a tag expression.
+    Broadcast(Broadcast),
+    /// Measure this machine: every figure beside its bare reference.
+    Bench(Bench),
+    /// Say what is missing on this machine, and how to get it.
+    Doctor,
+}
+
+/// `cohnect dev`
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// The folder that holds `modules/` and, if wanted, `cohnect.toml`.
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// How many shards.
+    #[arg(long)]
+    pub shards: Option<u16>,
+    /// How many workers.
+    #[arg(long)]
+    pub workers: Option<u16>,
+    /// Write this file once clients are answered.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// `cohnect serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Write this file once clients are answered.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// A language of modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// A script.
+    Luau,
+    /// A component.
+    Rust,
+}
+
+/// `cohnect new`
+#[derive(Debug, Args)]
+pub struct New {
+    /// The module's name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// In which language.
+    #[arg(long, value_enum, default_value = "luau")]
+    pub lang: Language,
+    /// Where; by default `modules/` if it is here, otherwise here.
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
+}
+
+/// `cohnect build`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The module's folder.
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+}
+
+/// `cohnect check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The folder that holds `modules/`.
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cohnect keygen`
+#[derive(Debug, Args)]
+pub struct Keygen {
+    /// Where to write the secret key; it must not exist.
+    #[arg(default_value = "server.key")]
+    pub file: PathBuf,
+}
+
+/// Which server, and how to speak to it.
+#[derive(Debug, Args)]
+pub struct Connection {
+    /// The server's address; by default the one that `cohnect dev` wrote to `.cohnect/server.json`, looked for here and in the parents.
+    #[arg(long, value_name = "ADDR", requires = "key")]
+    pub server: Option<String>,
+    /// The server's public key, 64 hex digits.
+    #[arg(long, value_name = "HEX", requires = "server")]
+    pub key: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How many seconds to wait for the connection, and for the answer.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub timeout: core::time::Duration,
+    /// Keep this client's key in a file, so that it is the same client each time; made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+}
+
+/// `cohnect call`
+#[derive(Debug, Args)]
+pub struct Call {
+    /// The module.
+    pub module: String,
+    /// Its action.
+    pub action: String,
+    /// The input: text, `@FILE`, or `-` for standard input.
+    #[arg(default_value = "")]
+    pub input: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    pub connection: Connection,
+}
+
+/// `cohnect get`
+#[derive(Debug, Args)]
+pub struct Get {
+    /// The key.
+    pub key: String,
+    /// `shared`, `mine`, or the name of a scope.
+    #[arg(long, default_value = "shared")]
+    pub scope: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    pub connection: Connection,
+}
+
+/// `cohnect set`
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The key.
+    pub key: String,
+    /// The value: text, `@FILE`, or `-` for standard input.
+    #[arg(required_unless_present = "delete", conflicts_with = "delete")]
+    pub value: Option<String>,
+    /// Delete the key instead.
+    #[arg(long)]
+    pub delete: bool,
+    /// Only if the version is this one; 0: only if the key is absent.
+    #[arg(long, value_name = "VERSION")]
+    pub expected: Option<u64>,
+    /// `shared`, `mine`, or the name of a scope.
+    #[arg(long, default_value = "shared")]
+    pub scope: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    pub connection: Connection,
+}
+
+/// What to do with tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TagsMode {
+    /// Add these.
+    Add,
+    /// Remove these.
+    Remove,
+    /// Have these and no others.
+    Replace,
+}
+
+/// `cohnect tags`
+#[derive(Debug, Args)]
+pub struct Tags {
+    /// What to do.
+    #[arg(value_enum)]
+    pub mode: TagsMode,
+    /// The tags.
+    pub tags: Vec<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    pub connection: Connection,
+}
+
+/// `cohnect stream`
+#[derive(Debug, Args)]
+pub struct Stream {
+    /// The topic.
+    pub topic: String,
+    /// What to say when opening it: text, `@FILE`, or `-` for standard input.
+    #[arg(default_value = "")]
+    pub arguments: String,
+    /// End after this many items or broadcasts.
+    #[arg(long)]
+    pub count: Option<u64>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    pub connection: Connection,
+}
+
+/// `cohnect broadcast`
+#[derive(Debug, Args)]
+pub struct Broadcast {
+    /// The topic.
+    pub topic: String,
+    /// The payload: text, `@FILE`, or `-` for standard input.
+    pub payload: String,
+    /// To every client instead of the topic's subscribers.
+    #[arg(long, conflicts_with = "tagged")]
+    pub everyone: bool,
+    /// To the clients that match this tag expression.
+    #[arg(long, value_name = "EXPR")]
+    pub tagged: Option<String>,
+    /// Not to this client itself.
+    #[arg(long)]
+    pub not_me: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    pub connection: Connection,
+}
+
+/// `cohnect bench`
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Shards of the server that is measured.
+    #[arg(long, default_value_t = 1)]
+    pub shards: u16,
+    /// Clients of the loaded rows.
+    #[arg(long, default_value_t = 64)]
+    pub clients: u32,
+    /// Requests that each client has under way; by default a row with 2 and a row with 16.
+    #[arg(long)]
+    pub in_flight: Option<u32>,
+    /// How long each row is measured.
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Only the rows whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Measure a server that runs elsewhere on this machine (its `bench` modules must be loaded).
+    #[arg(long, value_name = "READY_FILE")]
+    pub server: Option<PathBuf>,
+}
+
+/// Carries a command out; the exit code is 0, 1 for the server's no, 2 for usage, 3 for no connection.
+#[must_use]
+pub fn carry_out(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Dev(dev) => run::dev(&dev),
+        Command::Serve(serve) => run::serve(&serve),
+        Command::New(new) => make::new(&new),
+        Command::Build(build) => make::build(&build),
+        Command::Check(check) => check::check(&check),
+        Command::Keygen(keygen) => make::keygen(&keygen),
+        Command::Call(call) => client::call(&call),
+        Command::Get(get) => client::get(&get),
+        Command::Set(set) => client::set(&set),
+        Command::Tags(tags) => client::tags(&tags),
+        Command::Stream(stream) => client::stream(&stream),
+        Command::Broadcast(broadcast) => client::broadcast(&broadcast),
+        Command::Bench(bench) => bench::bench(&bench),
+        Command::Doctor => doctor::doctor(),
+    }
+}
+
+fn seconds(text: &str) -> Result<core::time::Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .and_then(|seconds| core::time::Duration::try_from_secs_f64(seconds).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| format!("`{text}` is no number of seconds above 0"))
+}

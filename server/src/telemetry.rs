@@ -1,0 +1,126 @@
+//! What the server says of itself and what its modules say: one log, for people on a console or as JSON lines. It owns no metric.
+
+use std::sync::Arc;
+
+use cohnect_capabilities::logging::{Level, Logging, Record};
+use cohnect_capabilities::{Field, Scalar};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// The target of what modules say, for `log.level = "info,module=debug"`.
+const MODULE: &str = "module";
+
+/// Starts the log. `friendly` drops the date and the target: for somebody who watches.
+///
+/// # Errors
+/// When the level is none, or a log was started before.
+pub fn start(log: &LogConfig, friendly: bool) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().parse(&log.level).map_err(|e| anyhow::anyhow!("log.level = {:?}: {e}", log.level))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text if friendly => builder.compact().with_target(false).with_timer(tracing_subscriber::fmt::time::uptime()).try_init(),
+        LogFormat::Text => builder.compact().try_init(),
+    };
+    started.map_err(|e| anyhow::anyhow!("the log cannot be started: {e}"))
+}
+
+/// The modules' lines, into the same log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ModuleLog;
+
+impl Logging for ModuleLog {
+    fn enabled(&self, level: Level) -> bool {
+        match level {
+            Level::Trace => tracing::enabled!(target: MODULE, tracing::Level::TRACE),
+            Level::Debug => tracing::enabled!(target: MODULE, tracing::Level::DEBUG),
+            Level::Info => tracing::enabled!(target: MODULE, tracing::Level::INFO),
+            Level::Warn => tracing::enabled!(target: MODULE, tracing::Level::WARN),
+            Level::Error => tracing::enabled!(target: MODULE, tracing::Level::ERROR),
+        }
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let module = Said { module: record.module, generation: record.generation };
+        let message = Escaped(record.message);
+        let fields = Fields(record.fields);
+        macro_rules! say {
+            ($level:ident) => {
+                if record.fields.is_empty() {
+                    tracing::event!(target: MODULE, tracing::Level::$level, module = %module, "{message}")
+                } else {
+                    tracing::event!(target: MODULE, tracing::Level::$level, module = %module, fields = %fields, "{message}")
+                }
+            };
+        }
+        match record.level {
+            Level::Trace => say!(TRACE),
+            Level::Debug => say!(DEBUG),
+            Level::Info => say!(INFO),
+            Level::Warn => say!(WARN),
+            Level::Error => say!(ERROR),
+        }
+    }
+}
+
+struct Said<'a> {
+    module: &'a Arc<str>,
+    generation: u64,
+}
+
+impl core::fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}@{}", self.module, self.generation)
+    }
+}
+
+/// Text of a module: a line break or an escape sequence in it must not forge another line or colour the console.
+struct Escaped<'a>(&'a str);
+
+impl core::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        use core::fmt::Write as _;
+        for c in self.0.chars() {
+            if c == '\n' {
+                f.write_str("\n    ")?;
+            } else if c == '\t' || !c.is_control() {
+                f.write_char(c)?;
+            } else {
+                write!(f, "{}", c.escape_default())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Fields<'a>(&'a [Field]);
+
+impl core::fmt::Display for Fields<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (n, field) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str(" ")?;
+            }
+            write!(f, "{}=", Escaped(&field.key))?;
+            match &field.value {
+                Scalar::Boolean(value) => write!(f, "{value}")?,
+                Scalar::Integer(value) => write!(f, "{value}")?,
+                Scalar::Number(value) => write!(f, "{value}")?,
+                Scalar::Text(value) => write!(f, "{:?}", value)?,
+                Scalar::Blob(value) => write!(f, "{} bytes", value.len())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_cannot_forge_a_line_or_colour_the_console() {
+        assert_eq!(Escaped("a\u{1b}[31m\rb\nERROR c").to_string(), "a\\u{1b}[31m\\rb\n    ERROR c");
+    }
+}
