@@ -1,6 +1,7 @@
 //! The two kinds of client: one that sends plain datagrams to the bare echo, one that speaks the wire.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -76,6 +77,7 @@ pub(crate) struct Question {
 /// A client of a cohnect server.
 pub(crate) struct WirePeer {
     endpoint: ClientEndpoint,
+    server: SocketAddr,
     origin: Instant,
     question: Option<Question>,
     in_flight: u32,
@@ -92,9 +94,10 @@ impl WirePeer {
     /// A client that connects at once and asks this, so many at a time.
     pub(crate) fn new(config: ClientConfig, question: Option<Question>, in_flight: u32) -> Self {
         let origin = Instant::now();
+        let server = config.server;
         let mut endpoint = ClientEndpoint::new(config, Box::new(SystemEntropy));
         endpoint.connect(Now::default());
-        Self { endpoint, origin, question, in_flight, asking: false, connected: false, asked: VecDeque::new(), received: 0, traffic: (0, 0) }
+        Self { endpoint, server, origin, question, in_flight, asking: false, connected: false, asked: VecDeque::new(), received: 0, traffic: (0, 0) }
     }
 
     fn now(&self, now: Instant) -> Now {
@@ -139,7 +142,7 @@ impl Peer for WirePeer {
         if self.asking {
             self.traffic = (self.traffic.0 + datagram.len() as u64, self.traffic.1 + 1);
         }
-        self.endpoint.handle_datagram(now, server(&self.endpoint), datagram);
+        self.endpoint.handle_datagram(now, self.server, datagram);
         self.events(at, answered);
     }
 
