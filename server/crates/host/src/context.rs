@@ -320,6 +320,24 @@ impl Context {
         self.deadline.pause(&*self.charter.capabilities.cpu);
     }
 
+    /// The generator for what a guest's standard library draws by itself, such as the seeds of its hash maps; it may do so before any call. A module's own
+    /// draws go through [`Context::enter`].
+    pub fn library_random(&mut self) -> &mut dyn Random {
+        &mut *self.random
+    }
+
+    /// The wall clock for a guest's standard library, microseconds since the Unix epoch: the same all through a call.
+    #[must_use]
+    pub const fn library_wall_us(&self) -> TimestampUs {
+        self.arming.wall_us
+    }
+
+    /// The monotonic clock for a guest's standard library, microseconds since the server's start.
+    #[must_use]
+    pub fn library_monotonic_us(&self) -> u64 {
+        (self.charter.capabilities.stopwatch)()
+    }
+
     /// Whether the module may import this interface at all: `db` needs a grant for at least one database.
     ///
     /// # Errors

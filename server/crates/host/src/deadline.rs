@@ -208,6 +208,11 @@ impl Deadline {
         }
     }
 
+    /// The slice began when the thread's CPU stood here: for a guest that gives its turn up at every tick, so that no tick would ever fall into a slice.
+    pub fn resume_at(&mut self, cpu_us: u64) {
+        self.began_us.get_or_insert(cpu_us);
+    }
+
     /// The slice ends: the guest waits, or gave its turn up. What it used counts if a tick fell into it.
     pub fn pause(&mut self, cpu: &dyn CpuClock) {
         if let Some(began) = self.began_us.take() {
