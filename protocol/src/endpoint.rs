@@ -5,7 +5,6 @@
 //! then it polls until there is no more: events (`poll_event`) and datagrams (`poll_transmit`). Nothing that a datagram contains makes any of
 //! these fail: what is not understood is dropped and counted.
 
-mod attempt;
 mod client;
 mod connections;
 mod counters;
@@ -13,8 +12,7 @@ mod half_opens;
 mod server;
 mod transmit;
 
-pub use attempt::ConnectHint;
-pub use client::{ClientConfig, ClientEndpoint, ClientEvent, ConnectFailure};
+pub use client::{ClientConfig, ClientEndpoint, ClientEvent, ConnectFailure, ConnectHint};
 pub use connections::SessionHandle;
 pub use counters::{Counter, Counters};
 pub use server::{Availability, ServerConfig, ServerEndpoint, ServerEvent};

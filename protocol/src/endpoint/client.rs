@@ -1,6 +1,10 @@
 //! The client's end: one server, its pinned keys, and at most one session with it, which a new handshake may take over when the server has
 //! fallen silent (PROTOCOL.md 3, 6.6). It does not reconnect by itself; that is the SDK's.
 
+mod attempt;
+mod config;
+mod held;
+
 use core::fmt;
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -8,89 +12,19 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::attempt::{Accepted, Attempt, ConnectHint, Ingredients};
+pub use self::attempt::ConnectHint;
+use self::attempt::{Accepted, Attempt, Ingredients};
+pub use self::config::{ClientConfig, ClientEvent, ConnectFailure};
+use self::held::{Held, Waiting};
 use super::counters::{Counter, Counters};
-use super::half_opens::HALF_OPEN_LIFE;
 use super::transmit::{Batch, Transmit};
-use crate::handshake::payload::{ClientPayload, ServerPayload};
-use crate::limits::MESSAGE_LEN_MAX;
+use crate::handshake::payload::ClientPayload;
 use crate::ops::{Detail, Outcome, Status};
 use crate::{
     AesPacketKey, CloseCode, DATAGRAM_LEN_MAX, Entropy, Header, Monotonic, Now, Opcode, Outgoing,
-    PacketKey, PeerId, ProtectedPrefix, PublicKey, RequestContext, RequestId, Role, SendError,
-    Session, SessionEvent, SessionSetup, StaticKeys, VERSION,
+    PacketKey, PeerId, ProtectedPrefix, RequestContext, RequestId, SendError, Session,
+    SessionEvent, VERSION,
 };
-
-/// What a client's endpoint is made of.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// Who the client is.
-    pub keys: StaticKeys,
-    /// Where the server is; datagrams from elsewhere are ignored.
-    pub server: SocketAddr,
-    /// The keys that the server may have, tried in turn; only the first eight count.
-    pub pins: Vec<PublicKey>,
-    /// The deployment's shared key; zeros where there is none.
-    pub psk: [u8; 32],
-    /// After how much silence this client wants to count as away; none leaves it to the server.
-    pub idle_timeout: Option<Duration>,
-    /// How long the server may be silent after that before the session ends.
-    pub away: Duration,
-    /// How long an acknowledgement may wait for something to travel with; at most 255 ms.
-    pub max_ack_delay: Duration,
-    /// The longest message that this client takes, in bytes.
-    pub max_message: u32,
-}
-
-impl ClientConfig {
-    /// The defaults of PROTOCOL.md for this server with this key.
-    #[must_use]
-    pub fn new(keys: StaticKeys, server: SocketAddr, pin: PublicKey) -> Self {
-        Self {
-            keys,
-            server,
-            pins: vec![pin],
-            psk: [0; 32],
-            idle_timeout: None,
-            away: Duration::from_secs(60),
-            max_ack_delay: Duration::from_millis(20),
-            max_message: MESSAGE_LEN_MAX,
-        }
-    }
-}
-
-/// Something that a client's endpoint tells.
-#[derive(Debug)]
-pub enum ClientEvent {
-    /// The server proved who it is, and there is a session. When there was one before, its end was told first.
-    Connected {
-        /// The server.
-        server: PeerId,
-        /// The server's clock when it answered, in milliseconds since the Unix epoch.
-        server_time_ms: u64,
-    },
-    /// The attempt to connect is over, without a session.
-    Failed(ConnectFailure),
-    /// Something that the session tells.
-    Session(SessionEvent),
-}
-
-/// Why an attempt ended without a session.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectFailure {
-    /// Five seconds passed. The hint is what somebody said meanwhile, perhaps the server.
-    #[error("no answer from the server")]
-    NoAnswer {
-        /// What was heard, unproven.
-        hint: Option<ConnectHint>,
-    },
-    /// The server proved who it is and said no.
-    #[error("the server refused the session: {0:?}")]
-    Refused(Outcome),
-    /// The server proved who it is and answered what the protocol does not allow.
-    #[error("the server's answer is outside the protocol")]
-    ServerMisbehaved,
-}
 
 /// One client of one server.
 pub struct ClientEndpoint<K: PacketKey = AesPacketKey> {
@@ -111,24 +45,6 @@ pub struct ClientEndpoint<K: PacketKey = AesPacketKey> {
     events: Events,
     batch: Batch,
     counters: Counters,
-}
-
-struct Held<K: PacketKey> {
-    session: Session<K>,
-    server: PeerId,
-    number: u8,
-    live: [u8; 8],
-    since: Monotonic,
-    /// Sendings of a PING that hurries the first sign of life, and when the next is due.
-    nudges: usize,
-    next_nudge: Option<Monotonic>,
-}
-
-struct Waiting {
-    accepted: Accepted,
-    since: Monotonic,
-    /// When the session is asked again for a sign of life.
-    next_ping: Monotonic,
 }
 
 /// What is to be told before the session's own events, in this order.
@@ -255,11 +171,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
             return self.confirm(now, accepted);
         };
         if answer.live == held.live {
-            self.waiting = Some(Waiting {
-                accepted,
-                since: now,
-                next_ping: now,
-            });
+            self.waiting = Some(Waiting::new(now, accepted));
             self.handle_waiting(now);
         } else if self.own.contains(&answer.live) {
             self.confirm(now, accepted);
@@ -276,12 +188,6 @@ impl<K: PacketKey> ClientEndpoint<K> {
 
     /// Makes a session of an accepted handshake. Its first datagram, which leaves at once, opens the session on the server.
     fn confirm(&mut self, now: Monotonic, accepted: Accepted) {
-        let Accepted {
-            server,
-            secrets,
-            answer,
-            rtt,
-        } = accepted;
         if self.session.take().is_some() {
             self.events.ended = Some(SessionEvent::Closed {
                 by_peer: false,
@@ -289,41 +195,16 @@ impl<K: PacketKey> ClientEndpoint<K> {
                 text: String::new(),
             });
         }
-        let session = Session::new(
-            SessionSetup {
-                role: Role::Client,
-                local: self.config.keys.peer_id(),
-                peer: server,
-                number: answer.session,
-                seal: K::derive(&secrets.client_to_server),
-                open: K::derive(&secrets.server_to_client),
-                peer_max_message: answer.max_message,
-                peer_max_ack_delay: Duration::from_millis(answer.max_ack_delay_ms.into()),
-                max_ack_delay: self.config.max_ack_delay,
-                idle_timeout: idle_timeout(&answer),
-                keepalive: keepalive(&answer),
-                away: self.config.away,
-                handshake_rtt: rtt,
-                skip_seed: self.entropy.next_u64(),
-            },
-            now,
-        );
+        let connected = (accepted.server, accepted.answer.server_time_ms);
+        let held = Held::new(now, &self.config, &accepted, self.entropy.next_u64());
         self.counters.add(Counter::Connected);
-        self.events.connected = Some((server, answer.server_time_ms));
+        self.events.connected = Some(connected);
         self.beside = None;
         if self.own.len() >= OWN_MAX {
             self.own.pop_front();
         }
-        self.own.push_back(secrets.live());
-        self.session = Some(Held {
-            session,
-            server,
-            number: answer.session,
-            live: secrets.live(),
-            since: now,
-            nudges: 0,
-            next_nudge: NUDGES.first().map(|pause| now.plus(*pause)),
-        });
+        self.own.push_back(held.live);
+        self.session = Some(held);
     }
 
     fn begin(&mut self, now: Monotonic) {
@@ -396,10 +277,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let sessions = [&self.session, &self.closing]
             .map(|held| held.as_ref().and_then(|held| held.session.poll_timeout()));
-        let waiting = self
-            .waiting
-            .as_ref()
-            .map(|waiting| waiting.ends_at().min(waiting.next_ping));
+        let waiting = self.waiting.as_ref().map(Waiting::poll_timeout);
         let attempt = self.attempt.as_ref().map(Attempt::poll_timeout);
         let beside = self.beside.filter(|_| self.may_begin_beside());
         let unconfirmed = self.session.as_ref().and_then(|held| {
@@ -407,7 +285,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
                 .unconfirmed_until()
                 .filter(|_| self.beside.is_none())
                 .into_iter();
-            end.chain(held.next_nudge).min()
+            end.chain(held.next_nudge()).min()
         });
         sessions
             .into_iter()
@@ -459,8 +337,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
             if let Some(waiting) = self.waiting.take() {
                 self.confirm(now, waiting.accepted);
             }
-        } else if waiting.next_ping <= now {
-            waiting.next_ping = now.plus(LIVE_PING_INTERVAL);
+        } else if waiting.wants_ping(now) {
             held.session.ping();
         }
     }
@@ -567,59 +444,8 @@ impl<K: PacketKey> fmt::Debug for ClientEndpoint<K> {
     }
 }
 
-impl<K: PacketKey> Held<K> {
-    /// While the server was never heard: when it has certainly forgotten the handshake.
-    fn unconfirmed_until(&self) -> Option<Monotonic> {
-        (self.session.last_heard() <= self.since).then(|| self.since.plus(HALF_OPEN_LIFE))
-    }
-
-    /// The first datagram is all that makes a session of the server's handshake: it is repeated sooner than a probe would be, for an estimate of
-    /// the round trip is missing.
-    fn nudge(&mut self, now: Monotonic) {
-        if self.unconfirmed_until().is_none() {
-            self.next_nudge = None;
-        } else if self.next_nudge.is_some_and(|at| at <= now) {
-            self.session.ping();
-            self.nudges += 1;
-            self.next_nudge = NUDGES.get(self.nudges).map(|pause| now.plus(*pause));
-        }
-    }
-}
-
-impl Waiting {
-    fn ends_at(&self) -> Monotonic {
-        self.since.plus(LIVE_SILENCE)
-    }
-}
-
-/// A server that names no silence gets the default.
-fn idle_timeout(answer: &ServerPayload) -> Duration {
-    match answer.idle_timeout_s {
-        0 => Duration::from_secs(15),
-        seconds => Duration::from_secs(seconds.into()),
-    }
-}
-
-fn keepalive(answer: &ServerPayload) -> Duration {
-    match answer.keepalive_s {
-        0 => idle_timeout(answer) / 3,
-        seconds => Duration::from_secs(seconds.into()),
-    }
-}
-
-/// The pauses between the first datagrams of a session.
-const NUDGES: [Duration; 4] = [
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(1),
-];
 /// Pins of one server: the one in use, the next one, and room.
 const PINS_MAX: usize = 8;
-/// How long a session that the server says it holds may still be silent.
-const LIVE_SILENCE: Duration = Duration::from_secs(3);
-/// How often it is asked for a sign of life meanwhile: on a bad network one or two are not enough.
-const LIVE_PING_INTERVAL: Duration = Duration::from_millis(300);
 /// Sessions whose names are remembered: more than can follow each other while a server still holds the first.
 const OWN_MAX: usize = 16;
 const PROBES_BEFORE_ATTEMPT: u32 = 3;

@@ -174,6 +174,14 @@ impl<K: PacketKey> Peers<K> {
         self.tidy(id);
     }
 
+    /// Forgets every handshake.
+    pub(super) fn forget_half_opens(&mut self) {
+        while let Some((_, (_, id))) = self.half_opens.first_key_value() {
+            let id = *id;
+            self.forget(id);
+        }
+    }
+
     /// When the oldest handshake ends.
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
         let (_, (opened_at, _)) = self.half_opens.first_key_value()?;

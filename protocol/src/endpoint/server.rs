@@ -321,6 +321,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
     /// Ends every session like [`Self::close`], for the end of the server, and takes no more.
     pub fn close_all(&mut self, now: Now, code: CloseCode) {
         self.availability = Availability::Offline;
+        self.peers.forget_half_opens();
         let all: Vec<_> = self.connections.handles().collect();
         for handle in all {
             self.close(now, handle, code, "");

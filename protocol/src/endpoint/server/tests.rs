@@ -394,6 +394,15 @@ fn a_server_that_takes_nobody_says_so() {
 }
 
 #[test]
+fn a_server_that_ended_takes_no_late_confirmation() {
+    let mut bench = Bench::new();
+    bench.accept(&mut Craft::new(1));
+    bench.server.close_all(bench.now, CloseCode::SHUTTING_DOWN);
+    assert_eq!((bench.server.half_opens(), bench.server.sessions()), (0, 0));
+    assert_eq!(bench.server.poll_timeout(), None);
+}
+
+#[test]
 fn wishes_are_granted_within_the_servers_bounds() {
     for (wish, granted) in [(0, 15), (1, 3), (10, 10), (600, 15)] {
         let mut bench = Bench::new();

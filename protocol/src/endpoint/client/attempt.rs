@@ -283,3 +283,237 @@ const INTERVALS: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::exchange::Responder;
+    use crate::handshake::messages::{Hello, accept, reject, retry, versions};
+    use crate::handshake::payload::ClientPayload;
+
+    struct Counting(u64);
+
+    impl Entropy for Counting {
+        fn fill(&mut self, out: &mut [u8]) {
+            for chunk in out.chunks_mut(8) {
+                self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
+            }
+        }
+    }
+
+    struct Bench {
+        now: Monotonic,
+        client: StaticKeys,
+        servers: Vec<StaticKeys>,
+        entropy: Counting,
+        attempt: Attempt,
+    }
+
+    impl Bench {
+        fn new(servers: u8) -> Self {
+            let servers: Vec<_> = (1..=servers)
+                .map(|secret| StaticKeys::from_secret([secret; 32]))
+                .collect();
+            let pins: Vec<_> = servers.iter().map(StaticKeys::public).collect();
+            let client = StaticKeys::from_secret([0xcc; 32]);
+            let mut entropy = Counting(1);
+            let now = Monotonic(9_000_000);
+            let mut attempt = Attempt::new(now, &client, &pins, &mut entropy);
+            assert!(attempt.handle_timeout(now, &mut entropy));
+            Self {
+                now,
+                client,
+                servers,
+                entropy,
+                attempt,
+            }
+        }
+
+        /// Lets time pass until something is due; false when the attempt is over.
+        fn next(&mut self) -> bool {
+            self.now = self.attempt.poll_timeout().max(self.now);
+            self.attempt.handle_timeout(self.now, &mut self.entropy)
+        }
+
+        fn sent(&mut self) -> Option<Vec<u8>> {
+            let mut out = Vec::new();
+            self.attempt
+                .poll_transmit(self.now, &mut out)
+                .then_some(out)
+        }
+
+        fn hear(&mut self, datagram: &[u8]) -> Option<Accepted> {
+            let payload = ClientPayload {
+                idle_timeout_s: 0,
+                max_ack_delay_ms: 20,
+                max_message: 1_100,
+                psk_id: 0,
+                versions: vec![crate::VERSION],
+            };
+            self.attempt.handle(
+                self.now,
+                Header::parse(datagram)?,
+                datagram,
+                Ingredients {
+                    keys: &self.client,
+                    psk: &[0; 32],
+                    payload: &payload.encode(),
+                },
+                &mut self.entropy,
+            )
+        }
+
+        fn hello_id(&mut self) -> HelloId {
+            self.attempt.tries[0].hello_id
+        }
+
+        fn retry(&mut self, cookie: u8) {
+            let (server, id) = (self.servers[0].peer_id(), self.hello_id());
+            assert!(
+                self.hear(&retry(server, &id, &[cookie; COOKIE_LEN]))
+                    .is_none()
+            );
+        }
+
+        /// The server's answer to a HELLO with a cookie.
+        fn accepted(&self, sent: &[u8]) -> Vec<u8> {
+            let server = &self.servers[0];
+            let hello = Hello::parse(self.client.peer_id(), sent).unwrap();
+            let responder = Responder::read(
+                server,
+                &[0; 32],
+                &prologue(server.peer_id(), hello.head),
+                &mut Counting(5),
+                hello.noise().unwrap(),
+                &mut Vec::new(),
+            )
+            .unwrap();
+            let mut out = accept(server.peer_id(), hello.hello_id);
+            responder.write(&[0; SERVER_PAYLOAD_LEN], &mut out[57..]);
+            out.to_vec()
+        }
+    }
+
+    #[test]
+    fn a_hello_is_repeated_identically_and_the_attempt_ends() {
+        let mut bench = Bench::new(1);
+        let start = bench.now;
+        let first = bench.sent().unwrap();
+        let mut times = vec![];
+        while bench.next() {
+            assert_eq!(bench.sent().as_ref(), Some(&first));
+            times.push(bench.now.since(start).as_millis());
+        }
+        assert_eq!(bench.now.since(start), ATTEMPT_LIFE);
+        assert_eq!(times.len(), 4);
+        for (at, about) in times.into_iter().zip([250, 750, 1_750, 3_750]) {
+            assert!(at.abs_diff(about) <= about / 10, "{at} ms, not {about} ms");
+        }
+    }
+
+    #[test]
+    fn every_pin_has_its_turn_and_its_own_name() {
+        let mut bench = Bench::new(2);
+        let mut ids = vec![];
+        ids.push(bench.sent().unwrap()[65..81].to_vec());
+        while bench.next() {
+            ids.extend(bench.sent().map(|hello| hello[65..81].to_vec()));
+        }
+        assert_eq!(ids.len(), 5);
+        assert_ne!(ids[0], ids[1]);
+        assert!(ids[0] == ids[2] && ids[1] == ids[3]);
+    }
+
+    #[test]
+    fn another_retry_counts_only_after_a_second_and_at_most_three_do() {
+        let mut bench = Bench::new(1);
+        let mut seen = vec![bench.sent().unwrap()];
+        bench.retry(1);
+        seen.push(bench.sent().unwrap());
+        bench.retry(2);
+        assert_eq!(bench.sent(), None, "too soon");
+        for cookie in 2..=5 {
+            bench.now = bench.now.plus(RETRY_PATIENCE);
+            bench.retry(cookie);
+            seen.extend(bench.sent());
+        }
+        let cookies: Vec<_> = seen.iter().map(|hello| hello[39]).collect();
+        assert_eq!(cookies, [0, 1, 2, 3]);
+        let ephemerals: std::collections::BTreeSet<_> =
+            seen[1..].iter().map(|hello| &hello[97..129]).collect();
+        assert_eq!(ephemerals.len(), 3, "an ephemeral key was used twice");
+    }
+
+    #[test]
+    fn only_an_accept_to_the_newest_hello_counts() {
+        let mut bench = Bench::new(1);
+        bench.retry(1);
+        let old = bench.sent().unwrap();
+        bench.now = bench.now.plus(RETRY_PATIENCE);
+        bench.retry(2);
+        let new = bench.sent().unwrap();
+        let (late, right) = (bench.accepted(&old), bench.accepted(&new));
+        assert!(bench.hear(&late).is_none());
+        let accepted = bench.hear(&right).unwrap();
+        assert_eq!(accepted.server, bench.servers[0].peer_id());
+        assert!(bench.hear(&right).is_none(), "once");
+    }
+
+    #[test]
+    fn a_bent_accept_leaves_the_attempt_as_it_was() {
+        let mut bench = Bench::new(1);
+        bench.retry(1);
+        let sent = bench.sent().unwrap();
+        let right = bench.accepted(&sent);
+        for at in 39..right.len() {
+            let mut bent = right.clone();
+            bent[at] ^= 4;
+            assert!(bench.hear(&bent).is_none(), "byte {at}");
+        }
+        assert!(bench.hear(&right).is_some());
+    }
+
+    #[test]
+    fn the_round_trip_is_known_only_when_nothing_was_repeated() {
+        for repeated in [false, true] {
+            let mut bench = Bench::new(1);
+            bench.retry(1);
+            let sent = bench.sent().unwrap();
+            if repeated {
+                assert!(bench.next());
+                assert_eq!(bench.sent().as_ref(), Some(&sent));
+            }
+            bench.now = bench.now.plus(Duration::from_millis(70));
+            let right = bench.accepted(&sent);
+            let rtt = bench.hear(&right).unwrap().rtt;
+            assert_eq!(rtt, (!repeated).then_some(Duration::from_millis(70)));
+        }
+    }
+
+    #[test]
+    fn hints_are_kept_and_end_nothing() {
+        let mut bench = Bench::new(1);
+        let (server, id) = (bench.servers[0].peer_id(), bench.hello_id());
+        for (datagram, hint) in [
+            (
+                reject(server, &id, RejectCode::Full).to_vec(),
+                ConnectHint::Rejected(RejectCode::Full),
+            ),
+            (
+                versions(server, &id, &[7, 8]),
+                ConnectHint::Versions(vec![7, 8]),
+            ),
+        ] {
+            assert!(bench.hear(&datagram).is_none());
+            assert_eq!(bench.attempt.hint(), Some(&hint));
+            assert!(bench.next());
+        }
+        // A list that holds the version in use is not believed, and neither is another server or attempt.
+        bench.hear(&versions(server, &id, &[1]));
+        bench.hear(&reject(server, &[0; 16], RejectCode::Offline));
+        bench.hear(&reject(bench.client.peer_id(), &id, RejectCode::Offline));
+        let last = ConnectHint::Versions(vec![7, 8]);
+        assert_eq!(bench.attempt.hint(), Some(&last));
+    }
+}
