@@ -5,6 +5,8 @@
 pub mod clients;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod db;
 mod effect;
 mod error;

@@ -1,0 +1,259 @@
+//! What a module's statement may do, decided action by action while SQLite compiles it, and the flag that ends a running one. It calls nothing of
+//! SQLite's: `authorizer` and the progress handler ask it, from whichever thread the connection works on.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use libsqlite3_sys as ffi;
+
+/// One connection's judge. Only one statement at a time is compiled or run on a connection, so the flags belong to that one.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// The statement is ours (BEGIN, COMMIT, ROLLBACK), not a module's.
+    host: AtomicBool,
+    /// The running statement shall end.
+    interrupted: AtomicBool,
+    /// The connection did not come to an end when it was told to.
+    abandoned: AtomicBool,
+    /// The action that was refused last; 0 for none (no action that is asked for has that number).
+    refused: AtomicI32,
+    /// Rows of a table are inserted, updated or deleted.
+    changes_rows: AtomicBool,
+    /// The schema is changed.
+    changes_schema: AtomicBool,
+}
+
+/// Why a statement was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It begins, ends or nests a transaction by itself.
+    Transaction,
+    /// It leaves the sandbox; which door it tried.
+    Door(&'static str),
+}
+
+impl Gate {
+    /// Forgets the last statement.
+    pub(crate) fn reset(&self) {
+        self.refused.store(0, Ordering::Release);
+        self.changes_rows.store(false, Ordering::Release);
+        self.changes_schema.store(false, Ordering::Release);
+    }
+
+    /// Whether the next statements are ours.
+    pub(crate) fn set_host(&self, host: bool) {
+        self.host.store(host, Ordering::Release);
+    }
+
+    /// Ends the running statement at its next hundred instructions.
+    pub(crate) fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Release);
+    }
+
+    /// Lets statements run again.
+    pub(crate) fn clear_interrupt(&self) {
+        self.interrupted.store(false, Ordering::Release);
+    }
+
+    /// The running statement shall end.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire)
+    }
+
+    /// Gives the connection up: whatever runs on it, nobody waits for it any more.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    /// The connection was given up.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Why the last statement was refused; none if it was not refused here.
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        match self.refused.load(Ordering::Acquire) {
+            0 => None,
+            ffi::SQLITE_TRANSACTION | ffi::SQLITE_SAVEPOINT => Some(Refused::Transaction),
+            ffi::SQLITE_ATTACH => Some(Refused::Door("ATTACH or VACUUM")),
+            ffi::SQLITE_DETACH => Some(Refused::Door("DETACH")),
+            ffi::SQLITE_PRAGMA => Some(Refused::Door("PRAGMA")),
+            ffi::SQLITE_FUNCTION => Some(Refused::Door("function")),
+            ffi::SQLITE_CREATE_VTABLE | ffi::SQLITE_DROP_VTABLE => {
+                Some(Refused::Door("virtual table"))
+            }
+            ffi::SQLITE_CREATE_TEMP_TABLE
+            | ffi::SQLITE_CREATE_TEMP_VIEW
+            | ffi::SQLITE_CREATE_TEMP_INDEX
+            | ffi::SQLITE_CREATE_TEMP_TRIGGER => Some(Refused::Door("TEMP")),
+            _ => Some(Refused::Door("unknown action")),
+        }
+    }
+
+    /// The last statement changes rows, and SQLite's count of them is about it: a definition (CREATE TABLE … AS) leaves the count of an earlier one.
+    pub(crate) fn counts_rows(&self) -> bool {
+        self.changes_rows.load(Ordering::Acquire) && !self.changes_schema.load(Ordering::Acquire)
+    }
+
+    /// Whether the action may be compiled; `first` and `second` are what SQLite says about it.
+    pub(crate) fn judge(&self, action: i32, first: Option<&str>, second: Option<&str>) -> bool {
+        self.note(action, first);
+        let allowed = self.host.load(Ordering::Acquire) || allows(action, first, second);
+        if !allowed {
+            self.refused.store(action, Ordering::Release);
+        }
+        allowed
+    }
+
+    fn note(&self, action: i32, first: Option<&str>) {
+        match action {
+            // A definition is compiled into changes of SQLite's own tables.
+            ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE | ffi::SQLITE_DELETE
+                if !first.is_some_and(|table| table.starts_with("sqlite_")) =>
+            {
+                self.changes_rows.store(true, Ordering::Release);
+            }
+            ffi::SQLITE_CREATE_TABLE
+            | ffi::SQLITE_CREATE_INDEX
+            | ffi::SQLITE_CREATE_TRIGGER
+            | ffi::SQLITE_CREATE_VIEW
+            | ffi::SQLITE_CREATE_VTABLE
+            | ffi::SQLITE_DROP_TABLE
+            | ffi::SQLITE_DROP_INDEX
+            | ffi::SQLITE_DROP_TRIGGER
+            | ffi::SQLITE_DROP_VIEW
+            | ffi::SQLITE_DROP_VTABLE
+            | ffi::SQLITE_ALTER_TABLE
+            | ffi::SQLITE_ANALYZE
+            | ffi::SQLITE_REINDEX => self.changes_schema.store(true, Ordering::Release),
+            _ => {}
+        }
+    }
+}
+
+/// What is not named here is refused: a door that a later SQLite opens stays shut until somebody has looked through it.
+fn allows(action: i32, first: Option<&str>, second: Option<&str>) -> bool {
+    match action {
+        ffi::SQLITE_SELECT
+        | ffi::SQLITE_READ
+        | ffi::SQLITE_RECURSIVE
+        | ffi::SQLITE_INSERT
+        | ffi::SQLITE_UPDATE
+        | ffi::SQLITE_DELETE
+        | ffi::SQLITE_CREATE_TABLE
+        | ffi::SQLITE_CREATE_INDEX
+        | ffi::SQLITE_CREATE_TRIGGER
+        | ffi::SQLITE_CREATE_VIEW
+        | ffi::SQLITE_DROP_TABLE
+        | ffi::SQLITE_DROP_INDEX
+        | ffi::SQLITE_DROP_TRIGGER
+        | ffi::SQLITE_DROP_VIEW
+        | ffi::SQLITE_ALTER_TABLE
+        | ffi::SQLITE_ANALYZE
+        | ffi::SQLITE_REINDEX => true,
+        // The name stands second. `load_extension` runs foreign code; `fts3_tokenizer` takes an address.
+        ffi::SQLITE_FUNCTION => second
+            .is_some_and(|name| !FUNCTIONS_REFUSED.contains(&name.to_ascii_lowercase().as_str())),
+        // Full text and spatial search stay inside the file; anything else that is virtual may not.
+        ffi::SQLITE_CREATE_VTABLE | ffi::SQLITE_DROP_VTABLE => second
+            .is_some_and(|module| VIRTUAL_TABLES.contains(&module.to_ascii_lowercase().as_str())),
+        // These two SQLite's own search tables ask for, and asking changes nothing.
+        ffi::SQLITE_PRAGMA => {
+            second.is_none() && matches!(first, Some("data_version" | "page_size"))
+        }
+        // Temporary objects would stay on the pooled connection and meet the next module there.
+        _ => false,
+    }
+}
+
+const FUNCTIONS_REFUSED: [&str; 2] = ["load_extension", "fts3_tokenizer"];
+const VIRTUAL_TABLES: [&str; 2] = ["fts5", "rtree"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_is_refused_and_named() {
+        let cases = [
+            (
+                ffi::SQLITE_ATTACH,
+                Some("/etc/x"),
+                None,
+                Refused::Door("ATTACH or VACUUM"),
+            ),
+            (ffi::SQLITE_DETACH, Some("x"), None, Refused::Door("DETACH")),
+            (
+                ffi::SQLITE_PRAGMA,
+                Some("synchronous"),
+                Some("OFF"),
+                Refused::Door("PRAGMA"),
+            ),
+            (
+                ffi::SQLITE_PRAGMA,
+                Some("page_size"),
+                Some("512"),
+                Refused::Door("PRAGMA"),
+            ),
+            (
+                ffi::SQLITE_FUNCTION,
+                None,
+                Some("LOAD_extension"),
+                Refused::Door("function"),
+            ),
+            (
+                ffi::SQLITE_CREATE_VTABLE,
+                Some("t"),
+                Some("csv"),
+                Refused::Door("virtual table"),
+            ),
+            (
+                ffi::SQLITE_CREATE_TEMP_TABLE,
+                Some("t"),
+                None,
+                Refused::Door("TEMP"),
+            ),
+            (
+                ffi::SQLITE_SAVEPOINT,
+                Some("BEGIN"),
+                Some("a"),
+                Refused::Transaction,
+            ),
+            (
+                ffi::SQLITE_TRANSACTION,
+                Some("BEGIN"),
+                None,
+                Refused::Transaction,
+            ),
+            (999, None, None, Refused::Door("unknown action")),
+        ];
+        for (action, first, second, expected) in cases {
+            let gate = Gate::default();
+            assert!(!gate.judge(action, first, second), "{action}");
+            assert_eq!(gate.refused(), Some(expected), "{action}");
+            gate.reset();
+            assert_eq!(gate.refused(), None);
+        }
+    }
+
+    #[test]
+    fn our_own_transactions_pass() {
+        let gate = Gate::default();
+        gate.set_host(true);
+        assert!(gate.judge(ffi::SQLITE_TRANSACTION, Some("BEGIN"), None));
+        gate.set_host(false);
+        assert!(!gate.judge(ffi::SQLITE_TRANSACTION, Some("BEGIN"), None));
+    }
+
+    #[test]
+    fn only_changed_rows_count() {
+        let gate = Gate::default();
+        gate.judge(ffi::SQLITE_SELECT, None, None);
+        assert!(!gate.counts_rows());
+        gate.judge(ffi::SQLITE_UPDATE, Some("sqlite_master"), None);
+        assert!(!gate.counts_rows());
+        gate.judge(ffi::SQLITE_INSERT, Some("t"), None);
+        assert!(gate.counts_rows());
+        gate.judge(ffi::SQLITE_CREATE_TABLE, Some("t"), None);
+        assert!(!gate.counts_rows());
+    }
+}
