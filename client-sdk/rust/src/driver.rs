@@ -23,6 +23,8 @@ const RECEIVE_LEN: usize = DATAGRAM_LEN_MAX + 1;
 /// PROTOCOL.md 3.5.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+/// A session that lived so long was a success, and the pauses begin anew.
+const STEADY: Duration = Duration::from_secs(10);
 /// A goodbye that takes longer than a graceful close may take is given up.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -42,8 +44,8 @@ struct Standing {
     backoff: Backoff,
     /// When the next attempt begins, if none is under way.
     retry_at: Option<Monotonic>,
-    /// Whether there has ever been a session.
-    was_connected: bool,
+    /// When the last session began; none when there has never been one.
+    connected_at: Option<Monotonic>,
     /// When a goodbye is given up.
     goodbye_ends: Option<Monotonic>,
 }
@@ -65,7 +67,7 @@ impl Driver {
         let mut standing = Standing {
             backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST),
             retry_at: None,
-            was_connected: false,
+            connected_at: None,
             goodbye_ends: None,
         };
         let mut received = Box::new([0; RECEIVE_LEN]);
@@ -147,17 +149,18 @@ impl Driver {
     fn handle(&self, standing: &mut Standing, change: Change) -> Option<Ending> {
         match change {
             Change::Connected { server_time_ms } => {
-                if standing.was_connected {
+                if standing.connected_at.is_some() {
                     self.connection.tell(Event::Connected { server_time_ms });
                 }
-                standing.was_connected = true;
-                standing.backoff.reset();
+                standing.connected_at = Some(self.clock.now().monotonic);
+                // A session that took another's place needs no attempt, and above all no other socket.
+                standing.retry_at = None;
                 self.connection.phase.send_replace(Phase::Connected);
                 None
             }
             Change::Ended(ending) => {
                 let again = ending.allows_return()
-                    && if standing.was_connected {
+                    && if standing.connected_at.is_some() {
                         self.reconnect
                     } else {
                         self.clock.now().monotonic < self.patience_ends
@@ -170,8 +173,16 @@ impl Driver {
                     self.connection.phase.send_replace(Phase::Connecting);
                     self.connection.tell(Event::Disconnected(ending));
                 }
+                let now = self.clock.now().monotonic;
+                let steady = standing
+                    .connected_at
+                    .is_some_and(|at| now.since(at) >= STEADY);
+                // A server that ends each session at once must not be asked ever so often.
+                if lost && steady {
+                    standing.backoff.reset();
+                }
                 let pause = standing.backoff.next(fraction());
-                standing.retry_at = Some(self.clock.now().monotonic.plus(pause));
+                standing.retry_at = Some(now.plus(pause));
                 None
             }
         }
@@ -210,6 +221,8 @@ impl Driver {
     /// Tells everybody of the end, then says what is left to say.
     async fn finish(&self, out: &mut Vec<u8>, transmits: &mut Vec<Transmit>, ending: Ending) {
         self.connection.end(ending);
+        // Where no new session is wanted, one that took the old one's place is told so.
+        self.connection.leave();
         let ends = self.clock.now().monotonic.plus(GOODBYE_MAX);
         loop {
             let mut changes = Vec::new();

@@ -374,6 +374,10 @@ async fn a_client_finds_a_server_that_was_started_anew() {
         Some(Event::Connected { .. })
     ));
     assert_eq!(client.execute("any", "echo", "x").await.unwrap(), "x");
+    // The pause before a new attempt, had there been need of one, is over by then: the session must have survived it.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let hasty = client.with_timeout(Duration::from_secs(1));
+    assert_eq!(hasty.execute("any", "echo", "y").await.unwrap(), "y");
     drop(server);
 }
 
