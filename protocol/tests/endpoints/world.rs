@@ -274,3 +274,10 @@ impl World {
             .respond(self.now, handle, request, Outcome::Done, body);
     }
 }
+
+#[test]
+fn both_ends_can_be_handed_to_a_thread() {
+    const fn is_send<T: Send>() {}
+    is_send::<ServerEndpoint>();
+    is_send::<ClientEndpoint>();
+}
