@@ -1,4 +1,9 @@
 //! The server as a library: configuration, assembly, command line. The binary is a thin `main`.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
+pub mod keys;
+mod output;
+pub mod ready;
+pub mod telemetry;

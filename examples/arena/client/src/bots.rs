@@ -9,8 +9,18 @@ use tokio::task::JoinSet;
 use crate::game::{self, Game, Happening};
 use crate::world::World;
 
-const NAMES: [&str; 11] = ["Ada", "Alan", "Barbara", "Dennis", "Edsger", "Frances", "Grace", "Hedy", "Ken", "Margaret", "Radia"];
-const WORDS: [&str; 6] = ["gg", "who was that?", "damn, missed", "behind you!", "again!", "nice shot"];
+const NAMES: [&str; 11] = [
+    "Ada", "Alan", "Barbara", "Dennis", "Edsger", "Frances", "Grace", "Hedy", "Ken", "Margaret",
+    "Radia",
+];
+const WORDS: [&str; 6] = [
+    "gg",
+    "who was that?",
+    "damn, missed",
+    "behind you!",
+    "again!",
+    "nice shot",
+];
 
 /// The running bots.
 pub(crate) struct Bots {
@@ -21,7 +31,7 @@ pub(crate) struct Bots {
 impl Bots {
     /// Makes them leave, and waits until they have.
     pub(crate) async fn leave(mut self) {
-        drop(self.end.send(true));
+        let _ = self.end.send(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         drop(tokio::time::timeout(Duration::from_secs(3), all).await);
     }
@@ -69,12 +79,15 @@ async fn play(mut game: Game, seed: u64, ended: &mut watch::Receiver<bool>) {
             Happening::World(world) => {
                 seen += 1;
                 // Four decisions a second are as many as a person makes.
-                if seen % 5 == 0 {
+                if seen.is_multiple_of(5) {
                     direction = decide(&world, game.number, &mut dice, direction);
                     game.input(direction.0, direction.1, dice.roll(3) == 0);
                 }
                 if dice.roll(600) == 0 {
-                    drop(game.say(WORDS[dice.roll(WORDS.len() as u64) as usize]).await);
+                    drop(
+                        game.say(WORDS[dice.roll(WORDS.len() as u64) as usize])
+                            .await,
+                    );
                 }
             }
             Happening::End(_) => return,
@@ -86,9 +99,24 @@ async fn play(mut game: Game, seed: u64, ended: &mut watch::Receiver<bool>) {
 
 /// Towards the nearest other player mostly, somewhere else now and then.
 fn decide(world: &World, own: Option<u8>, dice: &mut Dice, before: (i8, i8)) -> (i8, i8) {
-    let Some(me) = world.players.iter().find(|player| Some(player.number) == own) else { return before };
+    let Some(me) = world
+        .players
+        .iter()
+        .find(|player| Some(player.number) == own)
+    else {
+        return before;
+    };
     if dice.roll(4) == 0 {
-        return [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1)][dice.roll(8) as usize];
+        return [
+            (1, 0),
+            (-1, 0),
+            (0, 1),
+            (0, -1),
+            (1, 1),
+            (-1, -1),
+            (1, -1),
+            (-1, 1),
+        ][dice.roll(8) as usize];
     }
     let distance = |x: f32, y: f32| (x - me.x).powi(2) + (y - me.y).powi(2);
     let nearest = world
@@ -96,9 +124,15 @@ fn decide(world: &World, own: Option<u8>, dice: &mut Dice, before: (i8, i8)) -> 
         .iter()
         .filter(|player| player.number != me.number && player.health > 0)
         .min_by(|a, b| distance(a.x, a.y).total_cmp(&distance(b.x, b.y)));
-    nearest.map_or(before, |other| (towards(other.x - me.x), towards(other.y - me.y)))
+    nearest.map_or(before, |other| {
+        (towards(other.x - me.x), towards(other.y - me.y))
+    })
 }
 
 fn towards(difference: f32) -> i8 {
-    if difference.abs() < 0.7 { 0 } else { difference.signum() as i8 }
+    if difference.abs() < 0.7 {
+        0
+    } else {
+        difference.signum() as i8
+    }
 }

@@ -16,8 +16,15 @@ pub(crate) async fn show(mut game: Game) -> anyhow::Result<()> {
                 if world.tick.abs_diff(last) >= 20 {
                     last = world.tick;
                     let leader = roster.players.iter().max_by_key(|player| player.score);
-                    let leader = leader.map_or_else(String::new, |p| format!(", {} leads with {}", p.name, p.score));
-                    line(&format!("tick {}: {} players, {} shots{leader}", world.tick, world.players.len(), world.shots.len()))?;
+                    let leader = leader.map_or_else(String::new, |p| {
+                        format!(", {} leads with {}", p.name, p.score)
+                    });
+                    line(&format!(
+                        "tick {}: {} players, {} shots{leader}",
+                        world.tick,
+                        world.players.len(),
+                        world.shots.len()
+                    ))?;
                 }
             }
             Happening::Roster(now) => roster = now,
@@ -33,6 +40,9 @@ pub(crate) async fn show(mut game: Game) -> anyhow::Result<()> {
 
 fn line(text: &str) -> std::io::Result<()> {
     // What others wrote must not steer the terminal.
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     writeln!(std::io::stdout().lock(), "{text}")
 }

@@ -46,7 +46,9 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let (server, key) = address(&arguments)?;
-    let config = Config::new(server, key).identity(Identity::generate()).patience(Duration::from_secs(20));
+    let config = Config::new(server, key)
+        .identity(Identity::generate())
+        .patience(Duration::from_secs(20));
     let bots = bots::start(&config, arguments.bots);
     let game = game::join(config, arguments.name.as_deref()).await?;
     let end = async {
@@ -56,7 +58,11 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let shown = async {
-        if arguments.lines || !std::io::stdout().is_terminal() { lines::show(game).await } else { view::show(game).await }
+        if arguments.lines || !std::io::stdout().is_terminal() {
+            lines::show(game).await
+        } else {
+            view::show(game).await
+        }
     };
     let done = tokio::select! {
         done = shown => done,
@@ -82,15 +88,25 @@ fn address(arguments: &Arguments) -> anyhow::Result<(SocketAddr, PublicKey)> {
         Some(file) => file.clone(),
         None => {
             let here = std::env::current_dir()?;
-            let found = here.ancestors().map(|folder| folder.join(".cohnect/server.json")).find(|file| file.is_file());
+            let found = here
+                .ancestors()
+                .map(|folder| folder.join(".cohnect/server.json"))
+                .find(|file| file.is_file());
             let Some(found) = found else {
-                bail!("no server is running here: start one with `cohnect dev examples/arena`, or give --server ADDR --key HEX");
+                bail!(
+                    "no server is running here: start one with `cohnect dev examples/arena`, or give --server ADDR --key HEX"
+                );
             };
             found
         }
     };
-    let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let ready: Ready = serde_json::from_str(&text).with_context(|| format!("{} is no ready file", file.display()))?;
-    let key = ready.server_key.parse().with_context(|| format!("{}: server_key", file.display()))?;
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("{} cannot be read", file.display()))?;
+    let ready: Ready = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no ready file", file.display()))?;
+    let key = ready
+        .server_key
+        .parse()
+        .with_context(|| format!("{}: server_key", file.display()))?;
     Ok((ready.udp, key))
 }

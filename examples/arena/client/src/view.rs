@@ -13,7 +13,14 @@ use ratatui::{DefaultTerminal, Frame};
 use crate::game::{Game, Happening};
 use crate::world::{Roster, World};
 
-const COLOURS: [Color; 6] = [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Blue, Color::Red];
+const COLOURS: [Color; 6] = [
+    Color::Cyan,
+    Color::Yellow,
+    Color::Green,
+    Color::Magenta,
+    Color::Blue,
+    Color::Red,
+];
 /// Lines of chat that stay on the screen.
 const CHAT_LINES: usize = 6;
 /// A terminal tells of a key going down again and again, never of its going up: a direction holds this long.
@@ -104,7 +111,11 @@ async fn run(terminal: &mut DefaultTerminal, game: Game) -> anyhow::Result<Optio
 
 impl View {
     fn hear(&mut self, text: String) {
-        self.chat.push_back(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect());
+        self.chat.push_back(
+            text.chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect(),
+        );
         while self.chat.len() > CHAT_LINES {
             self.chat.pop_front();
         }
@@ -146,15 +157,28 @@ impl View {
         if Instant::now() > self.run_until {
             self.run = (0, 0);
         }
-        self.game.input(self.run.0, self.run.1, core::mem::take(&mut self.shoot));
+        self.game
+            .input(self.run.0, self.run.1, core::mem::take(&mut self.shoot));
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
-        let [top, bottom] = Layout::vertical([Constraint::Length(self.game.size.1 + 2), Constraint::Min(3)]).areas(frame.area());
-        let [field, scores] = Layout::horizontal([Constraint::Length(self.game.size.0 + 2), Constraint::Min(16)]).areas(top);
+        let [top, bottom] =
+            Layout::vertical([Constraint::Length(self.game.size.1 + 2), Constraint::Min(3)])
+                .areas(frame.area());
+        let [field, scores] = Layout::horizontal([
+            Constraint::Length(self.game.size.0 + 2),
+            Constraint::Min(16),
+        ])
+        .areas(top);
         let rate = self.seen as f64 / self.since.elapsed().as_secs_f64().max(0.001);
-        let rtt = self.game.rtt_ms().map_or_else(String::new, |ms| format!(" · {ms:.1} ms"));
-        let block = Block::bordered().title(format!(" arena · tick {} · {rate:.0}/s{rtt} ", self.world.tick));
+        let rtt = self
+            .game
+            .rtt_ms()
+            .map_or_else(String::new, |ms| format!(" · {ms:.1} ms"));
+        let block = Block::bordered().title(format!(
+            " arena · tick {} · {rate:.0}/s{rtt} ",
+            self.world.tick
+        ));
         let inner = block.inner(field);
         frame.render_widget(block, field);
         let buffer = frame.buffer_mut();
@@ -167,16 +191,35 @@ impl View {
         for player in &self.world.players {
             let at = Position::new(inner.x + player.x as u16, inner.y + player.y as u16);
             if inner.contains(at) {
-                let symbol = if player.health == 0 { "✝" } else { look(player.look) };
-                buffer[at].set_symbol(symbol).set_style(self.style(player.number));
+                let symbol = if player.health == 0 {
+                    "✝"
+                } else {
+                    look(player.look)
+                };
+                buffer[at]
+                    .set_symbol(symbol)
+                    .set_style(self.style(player.number));
             }
         }
-        frame.render_widget(Paragraph::new(self.scores()).block(Block::bordered().title(" score ")), scores);
-        let mut lines: Vec<Line<'_>> = self.chat.iter().map(|text| Line::raw(text.as_str())).collect();
+        frame.render_widget(
+            Paragraph::new(self.scores()).block(Block::bordered().title(" score ")),
+            scores,
+        );
+        let mut lines: Vec<Line<'_>> = self
+            .chat
+            .iter()
+            .map(|text| Line::raw(text.as_str()))
+            .collect();
         lines.push(match (&self.typing, self.game.number) {
             (Some(text), _) => Line::styled(format!("say: {text}_"), Style::new().fg(Color::White)),
-            (None, Some(_)) => Line::styled("arrows run · space shoots · enter speaks · q leaves", Style::new().fg(Color::DarkGray)),
-            (None, None) => Line::styled("you watch; join with --name NAME · enter speaks · q leaves", Style::new().fg(Color::DarkGray)),
+            (None, Some(_)) => Line::styled(
+                "arrows run · space shoots · enter speaks · q leaves",
+                Style::new().fg(Color::DarkGray),
+            ),
+            (None, None) => Line::styled(
+                "you watch; join with --name NAME · enter speaks · q leaves",
+                Style::new().fg(Color::DarkGray),
+            ),
         });
         frame.render_widget(Paragraph::new(lines), bottom);
     }
@@ -187,7 +230,12 @@ impl View {
         players
             .into_iter()
             .map(|player| {
-                let health = self.world.players.iter().find(|p| p.number == player.number).map_or(0, |p| p.health);
+                let health = self
+                    .world
+                    .players
+                    .iter()
+                    .find(|p| p.number == player.number)
+                    .map_or(0, |p| p.health);
                 let bar = "▮".repeat(usize::from(health.div_ceil(25)));
                 Line::from(vec![
                     Span::styled(format!("{:>3} ", player.score), Style::new()),
@@ -200,7 +248,11 @@ impl View {
 
     fn style(&self, number: u8) -> Style {
         let style = Style::new().fg(COLOURS[usize::from(number) % COLOURS.len()]);
-        if Some(number) == self.game.number { style.add_modifier(Modifier::BOLD | Modifier::REVERSED) } else { style }
+        if Some(number) == self.game.number {
+            style.add_modifier(Modifier::BOLD | Modifier::REVERSED)
+        } else {
+            style
+        }
     }
 }
 

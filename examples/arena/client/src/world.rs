@@ -46,9 +46,13 @@ impl World {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (tick, rest) = bytes.split_first_chunk()?;
         let (count, mut rest) = rest.split_first()?;
-        let mut world = Self { tick: u32::from_le_bytes(*tick), ..Self::default() };
+        let mut world = Self {
+            tick: u32::from_le_bytes(*tick),
+            ..Self::default()
+        };
         for _ in 0..*count {
-            let ([number, x0, x1, y0, y1, health, look_x, look_y], after) = rest.split_first_chunk()?;
+            let ([number, x0, x1, y0, y1, health, look_x, look_y], after) =
+                rest.split_first_chunk()?;
             rest = after;
             world.players.push(Player {
                 number: *number,
@@ -78,10 +82,21 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_read_and_none_that_is_cut() {
-        let mut bytes = vec![7, 0, 0, 0, 1, 3, 0x2c, 1, 0x90, 1, 75, 1, 0xff, 1, 100, 0, 200, 0];
+        let mut bytes = vec![
+            7, 0, 0, 0, 1, 3, 0x2c, 1, 0x90, 1, 75, 1, 0xff, 1, 100, 0, 200, 0,
+        ];
         let world = World::decode(&bytes).unwrap();
         assert_eq!(world.tick, 7);
-        assert_eq!(world.players, [Player { number: 3, x: 3.0, y: 4.0, health: 75, look: (1, -1) }]);
+        assert_eq!(
+            world.players,
+            [Player {
+                number: 3,
+                x: 3.0,
+                y: 4.0,
+                health: 75,
+                look: (1, -1)
+            }]
+        );
         assert_eq!(world.shots, [(1.0, 2.0)]);
         while bytes.pop().is_some() {
             assert_eq!(World::decode(&bytes), None);

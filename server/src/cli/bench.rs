@@ -1,0 +1,1 @@
+pub(crate) fn bench(_: &crate::cli::Bench) -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
