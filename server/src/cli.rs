@@ -166,7 +166,10 @@ pub struct Call {
     #[arg(default_value = "")]
     pub input: String,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    #[expect(
+        missing_docs,
+        reason = "the flattened group documents itself on the command line"
+    )]
     pub connection: Connection,
 }
 
@@ -179,7 +182,10 @@ pub struct Get {
     #[arg(long, default_value = "shared")]
     pub scope: String,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    #[expect(
+        missing_docs,
+        reason = "the flattened group documents itself on the command line"
+    )]
     pub connection: Connection,
 }
 
@@ -201,7 +207,10 @@ pub struct Set {
     #[arg(long, default_value = "shared")]
     pub scope: String,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    #[expect(
+        missing_docs,
+        reason = "the flattened group documents itself on the command line"
+    )]
     pub connection: Connection,
 }
 
@@ -225,7 +234,10 @@ pub struct Tags {
     /// The tags.
     pub tags: Vec<String>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    #[expect(
+        missing_docs,
+        reason = "the flattened group documents itself on the command line"
+    )]
     pub connection: Connection,
 }
 
@@ -241,7 +253,10 @@ pub struct Stream {
     #[arg(long)]
     pub count: Option<u64>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    #[expect(
+        missing_docs,
+        reason = "the flattened group documents itself on the command line"
+    )]
     pub connection: Connection,
 }
 
@@ -262,7 +277,10 @@ pub struct Broadcast {
     #[arg(long)]
     pub not_me: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the flattened group documents itself on the command line")]
+    #[expect(
+        missing_docs,
+        reason = "the flattened group documents itself on the command line"
+    )]
     pub connection: Connection,
 }
 

@@ -23,8 +23,12 @@ impl Entropy for SystemEntropy {
 /// # Errors
 /// Names the file that is there already, or cannot be written.
 pub fn make(file: &Path) -> anyhow::Result<StaticKeys> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    if let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
     let keys = StaticKeys::generate(&mut SystemEntropy);
     let mut out = std::fs::OpenOptions::new()
@@ -32,8 +36,14 @@ pub fn make(file: &Path) -> anyhow::Result<StaticKeys> {
         .create_new(true)
         .mode(0o600)
         .open(file)
-        .with_context(|| format!("{} cannot be made (an existing key is never overwritten)", file.display()))?;
-    writeln!(out, "{}", hex(keys.secret())).with_context(|| format!("{} cannot be written", file.display()))?;
+        .with_context(|| {
+            format!(
+                "{} cannot be made (an existing key is never overwritten)",
+                file.display()
+            )
+        })?;
+    writeln!(out, "{}", hex(keys.secret()))
+        .with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(keys)
 }
 
@@ -42,12 +52,26 @@ pub fn make(file: &Path) -> anyhow::Result<StaticKeys> {
 /// # Errors
 /// Names the file, and what is wrong with it; never its content.
 pub fn read(file: &Path) -> anyhow::Result<StaticKeys> {
-    let mode = std::fs::metadata(file).with_context(|| format!("{} cannot be read", file.display()))?.permissions().mode();
+    let mode = std::fs::metadata(file)
+        .with_context(|| format!("{} cannot be read", file.display()))?
+        .permissions()
+        .mode();
     if mode & 0o077 != 0 {
-        bail!("{} can be read by others (mode {:03o}); `chmod 600 {}` mends it", file.display(), mode & 0o777, file.display());
+        bail!(
+            "{} can be read by others (mode {:03o}); `chmod 600 {}` mends it",
+            file.display(),
+            mode & 0o777,
+            file.display()
+        );
     }
-    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let secret = unhex(text.trim()).with_context(|| format!("{} holds no key: 64 hex digits are expected", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{} cannot be read", file.display()))?;
+    let secret = unhex(text.trim()).with_context(|| {
+        format!(
+            "{} holds no key: 64 hex digits are expected",
+            file.display()
+        )
+    })?;
     Ok(StaticKeys::from_secret(secret))
 }
 
@@ -56,18 +80,24 @@ pub fn read(file: &Path) -> anyhow::Result<StaticKeys> {
 /// # Errors
 /// As [`read`] and [`make`].
 pub fn read_or_make(file: &Path) -> anyhow::Result<StaticKeys> {
-    if file.exists() { read(file) } else { make(file) }
+    if file.exists() {
+        read(file)
+    } else {
+        make(file)
+    }
 }
 
 /// Lower-case hex digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use core::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        drop(write!(text, "{byte:02x}"));
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// 32 bytes from 64 hex digits.
@@ -93,7 +123,12 @@ mod tests {
         let file = folder.path().join("a/server.key");
         let made = read_or_make(&file).unwrap();
         assert_eq!(read_or_make(&file).unwrap().public(), made.public());
-        assert!(make(&file).unwrap_err().to_string().contains("never overwritten"));
+        assert!(
+            make(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("never overwritten")
+        );
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read(&file).unwrap_err().to_string().contains("chmod 600"));
     }
@@ -105,7 +140,10 @@ mod tests {
         std::fs::write(&file, "secretive").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = format!("{:#}", read(&file).unwrap_err());
-        assert!(text.contains("64 hex digits") && !text.contains("secretive"), "{text}");
+        assert!(
+            text.contains("64 hex digits") && !text.contains("secretive"),
+            "{text}"
+        );
         assert_eq!(unhex(&"zz".repeat(32)), None);
     }
 }

@@ -29,7 +29,8 @@ impl Ready {
     /// # Errors
     /// Names the file that cannot be written.
     pub fn write(&self, file: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(self).context("the ready file cannot be written as JSON")?;
+        let text = serde_json::to_string_pretty(self)
+            .context("the ready file cannot be written as JSON")?;
         write_atomically(file, text.as_bytes())
     }
 
@@ -38,14 +39,18 @@ impl Ready {
     /// # Errors
     /// Names the file, and what is wrong with it.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no ready file of a cohnect server", file.display()))
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is no ready file of a cohnect server", file.display()))
     }
 
     /// The file that a development server wrote: `.cohnect/server.json` in `from` or the nearest folder above it.
     #[must_use]
     pub fn find(from: &Path) -> Option<PathBuf> {
-        from.ancestors().map(|folder| folder.join(".cohnect/server.json")).find(|file| file.is_file())
+        from.ancestors()
+            .map(|folder| folder.join(".cohnect/server.json"))
+            .find(|file| file.is_file())
     }
 }
 
@@ -58,9 +63,16 @@ pub fn write_atomically(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
-    let name = file.file_name().with_context(|| format!("{} names no file", file.display()))?;
-    let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    let name = file
+        .file_name()
+        .with_context(|| format!("{} names no file", file.display()))?;
+    let temporary = folder.join(format!(
+        ".{}.{}.tmp",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
     std::fs::write(&temporary, bytes)
         .and_then(|()| std::fs::rename(&temporary, file))
         .with_context(|| format!("{} cannot be written", file.display()))
@@ -88,6 +100,12 @@ mod tests {
         ready.write(&file).unwrap();
         assert_eq!(Ready::find(&deep), Some(file.clone()));
         assert_eq!(Ready::read(&file).unwrap(), ready);
-        assert_eq!(std::fs::read_dir(folder.path().join(".cohnect")).unwrap().count(), 1, "no temporary file stays");
+        assert_eq!(
+            std::fs::read_dir(folder.path().join(".cohnect"))
+                .unwrap()
+                .count(),
+            1,
+            "no temporary file stays"
+        );
     }
 }

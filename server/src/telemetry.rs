@@ -16,11 +16,19 @@ const MODULE: &str = "module";
 /// # Errors
 /// When the level is none, or a log was started before.
 pub fn start(log: &LogConfig, friendly: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&log.level).map_err(|e| anyhow::anyhow!("log.level = {:?}: {e}", log.level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::builder()
+        .parse(&log.level)
+        .map_err(|e| anyhow::anyhow!("log.level = {:?}: {e}", log.level))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text if friendly => builder.compact().with_target(false).with_timer(tracing_subscriber::fmt::time::uptime()).try_init(),
+        LogFormat::Text if friendly => builder
+            .compact()
+            .with_target(false)
+            .with_timer(tracing_subscriber::fmt::time::uptime())
+            .try_init(),
         LogFormat::Text => builder.compact().try_init(),
     };
     started.map_err(|e| anyhow::anyhow!("the log cannot be started: {e}"))
@@ -42,7 +50,10 @@ impl Logging for ModuleLog {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let module = Said { module: record.module, generation: record.generation };
+        let module = Said {
+            module: record.module,
+            generation: record.generation,
+        };
         let message = Escaped(record.message);
         let fields = Fields(record.fields);
         macro_rules! say {
@@ -121,6 +132,9 @@ mod tests {
 
     #[test]
     fn a_module_cannot_forge_a_line_or_colour_the_console() {
-        assert_eq!(Escaped("a\u{1b}[31m\rb\nERROR c").to_string(), "a\\u{1b}[31m\\rb\n    ERROR c");
+        assert_eq!(
+            Escaped("a\u{1b}[31m\rb\nERROR c").to_string(),
+            "a\\u{1b}[31m\\rb\n    ERROR c"
+        );
     }
 }

@@ -1,1 +1,3 @@
-pub(crate) fn bench(_: &crate::cli::Bench) -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+pub(crate) fn bench(_: &crate::cli::Bench) -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -1,1 +1,3 @@
-pub(crate) fn check(_: &crate::cli::Check) -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+pub(crate) fn check(_: &crate::cli::Check) -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cohnect_client::{
-    Client, Config, ConnectError, ConnectFailure, Ending, Error, Event, Identity, Incoming, PublicKey, Reason, Scope, StreamError, To,
+    Client, Config, ConnectError, ConnectFailure, Ending, Error, Event, Identity, Incoming,
+    PublicKey, Reason, Scope, StreamError, To,
 };
 use serde_json::{Value, json};
 
@@ -38,8 +39,14 @@ impl From<Error> for Failed {
 /// `cohnect call`
 pub(crate) fn call(call: &Call) -> ExitCode {
     perform(&call.connection, async |client, _incoming| {
-        let output = client.execute(&call.module, &call.action, input(&call.input)?).await?;
-        print(&call.connection, &output, |output| json!({ "output": output }));
+        let output = client
+            .execute(&call.module, &call.action, input(&call.input)?)
+            .await?;
+        print(
+            &call.connection,
+            &output,
+            |output| json!({ "output": output }),
+        );
         Ok(())
     })
 }
@@ -48,7 +55,11 @@ pub(crate) fn call(call: &Call) -> ExitCode {
 pub(crate) fn get(get: &Get) -> ExitCode {
     perform(&get.connection, async |client, _incoming| {
         match client.get(scope(&get.scope), &get.key).await? {
-            Some(found) => print(&get.connection, &found.value, |value| json!({ "version": found.version, "value": value })),
+            Some(found) => print(
+                &get.connection,
+                &found.value,
+                |value| json!({ "version": found.version, "value": value }),
+            ),
             None => {
                 let failure = cohnect_client::Failure {
                     outcome: cohnect_client::Outcome::of(cohnect_client::Detail::NOT_FOUND),
@@ -67,9 +78,16 @@ pub(crate) fn set(set: &Set) -> ExitCode {
         let scope = scope(&set.scope);
         let version = match (&set.value, set.expected) {
             (Some(value), None) => client.set(scope, &set.key, input(value)?).await?,
-            (Some(value), Some(expected)) => client.set_if(scope, &set.key, expected, input(value)?).await?,
+            (Some(value), Some(expected)) => {
+                client
+                    .set_if(scope, &set.key, expected, input(value)?)
+                    .await?
+            }
             (None, None) => client.delete(scope, &set.key).await.map(|()| 0)?,
-            (None, Some(expected)) => client.delete_if(scope, &set.key, expected).await.map(|()| 0)?,
+            (None, Some(expected)) => client
+                .delete_if(scope, &set.key, expected)
+                .await
+                .map(|()| 0)?,
         };
         if set.connection.json {
             output::line(json!({ "version": version }).to_string());
@@ -101,7 +119,9 @@ pub(crate) fn tags(tags: &Tags) -> ExitCode {
 /// `cohnect stream`
 pub(crate) fn stream(stream: &Stream) -> ExitCode {
     perform(&stream.connection, async |client, incoming| {
-        let mut items = client.stream(&stream.topic, input(&stream.arguments)?).await?;
+        let mut items = client
+            .stream(&stream.topic, input(&stream.arguments)?)
+            .await?;
         let mut seen = 0;
         loop {
             if stream.count.is_some_and(|count| seen >= count) {
@@ -132,9 +152,15 @@ fn heard(stream: &Stream, event: Option<Event>) -> Result<bool, Failed> {
     match event {
         Some(Event::Broadcast(message)) if message.topic() == stream.topic => {
             let sender = message.sender.map(|id| id.to_string());
-            Ok(show(&stream.connection, &message.payload, |text| json!({ "broadcast": text, "sender": sender })))
+            Ok(show(
+                &stream.connection,
+                &message.payload,
+                |text| json!({ "broadcast": text, "sender": sender }),
+            ))
         }
-        Some(Event::Disconnected(ending)) => Err(Failed::Connection(format!("the session ended: {ending}"))),
+        Some(Event::Disconnected(ending)) => {
+            Err(Failed::Connection(format!("the session ended: {ending}")))
+        }
         None => Err(Failed::Connection("the session ended".into())),
         Some(
             Event::Broadcast(_)
@@ -158,7 +184,9 @@ pub(crate) fn broadcast(broadcast: &Broadcast) -> ExitCode {
             None => To::Subscribers,
         };
         let reached = if broadcast.not_me {
-            client.broadcast_to_others(&broadcast.topic, to, payload).await?
+            client
+                .broadcast_to_others(&broadcast.topic, to, payload)
+                .await?
         } else {
             client.broadcast(&broadcast.topic, to, payload).await?
         };
@@ -172,10 +200,21 @@ pub(crate) fn broadcast(broadcast: &Broadcast) -> ExitCode {
 }
 
 /// Connects, does the work, leaves, and says what went wrong with the exit code that belongs to it.
-fn perform(connection: &Connection, work: impl AsyncFnOnce(&Client, &mut Incoming) -> Result<(), Failed>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+fn perform(
+    connection: &Connection,
+    work: impl AsyncFnOnce(&Client, &mut Incoming) -> Result<(), Failed>,
+) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(e) => return fail(connection, &Failed::Connection(format!("the runtime cannot be started: {e}"))),
+        Err(e) => {
+            return fail(
+                connection,
+                &Failed::Connection(format!("the runtime cannot be started: {e}")),
+            );
+        }
     };
     let done = runtime.block_on(async {
         let (client, mut incoming) = connect(connection).await?;
@@ -192,24 +231,31 @@ fn perform(connection: &Connection, work: impl AsyncFnOnce(&Client, &mut Incomin
 
 async fn connect(connection: &Connection) -> Result<(Client, Incoming), Failed> {
     let (server, key) = server(connection)?;
-    let mut config = Config::new(server, key).timeout(connection.timeout).reconnect(false);
+    let mut config = Config::new(server, key)
+        .timeout(connection.timeout)
+        .reconnect(false);
     if let Some(file) = &connection.identity {
-        config = config.identity(Identity::load_or_create(file).map_err(|e| Failed::Usage(e.to_string()))?);
+        config = config
+            .identity(Identity::load_or_create(file).map_err(|e| Failed::Usage(e.to_string()))?);
     }
     match tokio::time::timeout(connection.timeout, Client::connect(config)).await {
         Ok(Ok(connected)) => Ok(connected),
-        Ok(Err(ConnectError::Socket(e))) => Err(Failed::Connection(format!("no socket for {server}: {e}"))),
-        Ok(Err(ConnectError::Ended(Ending::Failed(failure @ (ConnectFailure::Refused(_) | ConnectFailure::ServerMisbehaved))))) => {
-            Err(Failed::Connection(format!("{server}: {failure}")))
+        Ok(Err(ConnectError::Socket(e))) => {
+            Err(Failed::Connection(format!("no socket for {server}: {e}")))
         }
-        Ok(Err(ConnectError::Ended(ending @ (Ending::Closed { .. } | Ending::Lost { .. } | Ending::Left)))) => {
-            Err(Failed::Connection(format!("{server}: {ending}")))
-        }
-        Ok(Err(ConnectError::Ended(Ending::Failed(ConnectFailure::NoAnswer { .. })))) | Err(_) => Err(Failed::Connection(format!(
-            "{server} does not answer. A server is silent when it does not run there, when a firewall stands between, or when its key is not the one \
+        Ok(Err(ConnectError::Ended(Ending::Failed(
+            failure @ (ConnectFailure::Refused(_) | ConnectFailure::ServerMisbehaved),
+        )))) => Err(Failed::Connection(format!("{server}: {failure}"))),
+        Ok(Err(ConnectError::Ended(
+            ending @ (Ending::Closed { .. } | Ending::Lost { .. } | Ending::Left),
+        ))) => Err(Failed::Connection(format!("{server}: {ending}"))),
+        Ok(Err(ConnectError::Ended(Ending::Failed(ConnectFailure::NoAnswer { .. })))) | Err(_) => {
+            Err(Failed::Connection(format!(
+                "{server} does not answer. A server is silent when it does not run there, when a firewall stands between, or when its key is not the one \
              that was given (key {}…)",
-            &key.to_string()[..8]
-        ))),
+                &key.to_string()[..8]
+            )))
+        }
     }
 }
 
@@ -217,7 +263,8 @@ fn server(connection: &Connection) -> Result<(SocketAddr, PublicKey), Failed> {
     let (address, key) = match (&connection.server, &connection.key) {
         (Some(address), Some(key)) => (address.clone(), key.clone()),
         _ => {
-            let here = std::env::current_dir().map_err(|e| Failed::Usage(format!("the current folder is not to be had: {e}")))?;
+            let here = std::env::current_dir()
+                .map_err(|e| Failed::Usage(format!("the current folder is not to be had: {e}")))?;
             let file = Ready::find(&here).ok_or_else(|| {
                 Failed::Usage(
                     "no server is named: there is no .cohnect/server.json here or above. Run this beside `cohnect dev`, or give --server ADDR --key HEX"
@@ -228,7 +275,9 @@ fn server(connection: &Connection) -> Result<(SocketAddr, PublicKey), Failed> {
             (ready.udp.to_string(), ready.server_key)
         }
     };
-    let key = key.parse().map_err(|e| Failed::Usage(format!("--key: {e}")))?;
+    let key = key
+        .parse()
+        .map_err(|e| Failed::Usage(format!("--key: {e}")))?;
     let address = address
         .to_socket_addrs()
         .map_err(|e| Failed::Usage(format!("--server {address}: {e}")))?
@@ -251,7 +300,11 @@ fn input(text: &str) -> Result<Vec<u8>, Failed> {
         let mut bytes = Vec::new();
         // More than this the server does not take; the rest need not be read.
         let most = 1 << 20;
-        std::io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(|e| Failed::Usage(format!("standard input: {e}")))?;
+        std::io::stdin()
+            .lock()
+            .take(most)
+            .read_to_end(&mut bytes)
+            .map_err(|e| Failed::Usage(format!("standard input: {e}")))?;
         return Ok(bytes);
     }
     match text.strip_prefix('@') {
@@ -265,7 +318,10 @@ fn value(bytes: &Bytes) -> Value {
     core::str::from_utf8(bytes).map_or_else(
         |_| json!({ "hex": crate::keys::hex(bytes) }),
         |text| {
-            serde_json::from_str(text).ok().filter(|v: &Value| v.is_object() || v.is_array()).unwrap_or_else(|| Value::String(text.to_owned()))
+            serde_json::from_str(text)
+                .ok()
+                .filter(|v: &Value| v.is_object() || v.is_array())
+                .unwrap_or_else(|| Value::String(text.to_owned()))
         },
     )
 }
@@ -297,7 +353,9 @@ fn fail(connection: &Connection, failed: &Failed) -> ExitCode {
         Failed::Server(error) => match error {
             Error::Answer(_) | Error::MalformedAnswer(_) => (SAID_NO, error.to_string()),
             Error::Argument(_) | Error::TooLarge => (USAGE, error.to_string()),
-            Error::NotConnected | Error::Busy | Error::NoAnswer | Error::Disconnected => (NO_CONNECTION, error.to_string()),
+            Error::NotConnected | Error::Busy | Error::NoAnswer | Error::Disconnected => {
+                (NO_CONNECTION, error.to_string())
+            }
         },
         Failed::Usage(text) => (USAGE, text.clone()),
         Failed::Connection(text) => (NO_CONNECTION, text.clone()),
