@@ -4,13 +4,16 @@
 
 pub mod calendar;
 pub mod catalog;
+pub mod config;
 pub mod context;
 pub mod deadline;
 pub mod export;
 pub mod function;
 pub mod home;
 pub mod limits;
+pub mod load;
 pub mod mail;
+pub mod manifest;
 pub mod now;
 pub mod order;
 pub mod replica;
