@@ -54,6 +54,20 @@ impl Directory {
         })
     }
 
+    /// Whether an audience is one that can be meant.
+    ///
+    /// # Errors
+    /// As [`Directory::fan`].
+    pub fn check(&self, who: &Audience) -> Result<()> {
+        self.understand(who).map(drop)
+    }
+
+    /// Whoever has this topic open.
+    #[must_use]
+    pub fn fan_topic(&self, topic: &str) -> Fan {
+        self.fan_slots(&Who::Topic(topic), None)
+    }
+
     /// How many clients an audience has, without `except`.
     ///
     /// # Errors

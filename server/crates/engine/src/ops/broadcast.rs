@@ -1,0 +1,204 @@
+//! BROADCAST (PROTOCOL.md 6.2): a message runs through the stages of its topic and then to its audience. From a stage of which there is one it goes on at
+//! that stage's home, so that the topic has one order for everybody.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cohnect_capabilities::clients::SendOptions;
+use cohnect_capabilities::{Audience, ClientId, Error};
+use cohnect_host::catalog::{OnFailure, Stage};
+use cohnect_host::export::{Export, Message, MessageVerdict, Returned, TopicClaim};
+use cohnect_host::limits::MESSAGE_BYTES_MAX;
+use cohnect_host::mail::{Answer, Answered, NotRun, Outgoing, Walk};
+use cohnect_protocol::ops::broadcast::{self, Request, Response};
+use cohnect_protocol::ops::{Body as _, Detail};
+
+use super::{Op, malformed};
+use crate::Shard;
+use crate::outcome::{self, Reply};
+use crate::shard::{Continuation, delivery_of};
+
+/// The sender and the topic's length byte in front of what recipients get.
+const PUSH_OVERHEAD: usize = 17;
+
+impl Shard {
+    /// None: the answer comes later.
+    pub(super) fn broadcast(&mut self, id: ClientId, op: &Op) -> Option<Reply> {
+        let request = match Request::decode(&op.body) {
+            Ok(request) => request,
+            Err(error) => return Some(malformed(error)),
+        };
+        let stages: Arc<[_]> = self
+            .catalog
+            .stages_of_broadcast(&request.topic)
+            .cloned()
+            .collect();
+        if !self
+            .policy
+            .may_broadcast(&request.audience, !stages.is_empty())
+        {
+            return Some(outcome::failed(Detail::NOT_ALLOWED));
+        }
+        let to = match request.audience {
+            broadcast::Audience::Subscribers => Audience::Topic(request.topic.to_string()),
+            broadcast::Audience::Everyone => Audience::Everyone,
+            broadcast::Audience::Tagged(text) => Audience::Tagged(text.as_str().to_owned()),
+        };
+        // Its grammar is checked before any stage sees it.
+        if let Err(error) = self.directory.check(&to) {
+            return Some(outcome::of_error(&error));
+        }
+        let message = Message {
+            sender: cohnect_capabilities::Client {
+                id,
+                ..Default::default()
+            },
+            topic: request.topic.as_str().into(),
+            to,
+            received_at: op.received_at,
+            payload: op.body.slice_ref(request.payload),
+        };
+        let answer = self.answer_to(op);
+        self.walk(Box::new(Walk {
+            message,
+            options: SendOptions {
+                delivery: delivery_of(op.mode),
+                channel: op.channel,
+                version: 0,
+            },
+            except: request.not_me.then_some(id),
+            stages,
+            next: 0,
+            answer,
+        }));
+        None
+    }
+
+    /// Hands a BROADCAST to its next stage that can be called, and in the end to its audience.
+    pub(crate) fn walk(&mut self, mut walk: Box<Walk>) {
+        let stages = Arc::clone(&walk.stages);
+        while let Some(stage) = stages.get(walk.next) {
+            let id = walk.message.sender.id;
+            let elsewhere = self.home_of(stage, id).filter(|home| *home != self.id);
+            if let Some(home) = elsewhere {
+                self.hand_over_walk(home, walk);
+                return;
+            }
+            walk.next += 1;
+            if !self.directory.fits(id, &stage.claim.requires) {
+                self.end_walk(*walk, Err(Error::Denied));
+                return;
+            }
+            match self.route(&stage.module, id) {
+                Ok(route) => {
+                    walk.message.sender = self.as_caller(id, stage.claim.wants);
+                    let message = walk.message.clone();
+                    let continuation = Continuation::Broadcast(walk);
+                    let ticket = self.continuations.insert(continuation, None);
+                    self.call(
+                        route,
+                        Export::Broadcast(message),
+                        Answer::Home(self.id, ticket),
+                    );
+                    return;
+                }
+                Err(why) => {
+                    if let Some(outcome) = failed_stage(stage.module.on_failure, Some(why)) {
+                        self.give(walk.answer, outcome);
+                        return;
+                    }
+                }
+            }
+        }
+        let count = self.hand_out(&walk);
+        self.end_walk(*walk, count);
+    }
+
+    /// A stage has ruled, or failed.
+    pub(crate) fn broadcast_ruled(&mut self, mut walk: Box<Walk>, answered: Answered) {
+        match answered.outcome {
+            Ok(Ok(Returned::Ruling(ruling))) => match ruling {
+                MessageVerdict::Pass => self.walk(walk),
+                MessageVerdict::Replace(payload) => {
+                    walk.message.payload = payload;
+                    self.walk(walk);
+                }
+                MessageVerdict::Redirect(to, payload) => {
+                    walk.message.to = to;
+                    walk.message.payload = payload;
+                    // Whoever the stage names is meant, the sender too: a shadow ban sends to nobody else.
+                    walk.except = None;
+                    self.walk(walk);
+                }
+                MessageVerdict::Drop => self.end_walk(*walk, Ok(0)),
+                MessageVerdict::Reject(failure) => {
+                    self.end_walk(*walk, Err(Error::Failed(failure)));
+                }
+            },
+            failed => {
+                let why = failed.err();
+                let stage = walk.stages.get(walk.next.wrapping_sub(1));
+                let on_failure = stage.map_or(OnFailure::Reject, |stage| stage.module.on_failure);
+                match failed_stage(on_failure, why) {
+                    Some(outcome) => self.give(walk.answer, outcome),
+                    None => self.walk(walk),
+                }
+            }
+        }
+    }
+
+    /// Where a stage's copy for this sender lives; none when it has no copy.
+    fn home_of(
+        &self,
+        stage: &Stage<TopicClaim>,
+        id: ClientId,
+    ) -> Option<cohnect_host::mail::HomeId> {
+        let module = &stage.module;
+        (!module.copies.is_empty()).then(|| module.copy_for_client(self.id, id).home)
+    }
+
+    fn hand_out(&mut self, walk: &Walk) -> cohnect_capabilities::Result<u32> {
+        let message = &walk.message;
+        let bytes = PUSH_OVERHEAD + message.topic.len() + message.payload.len();
+        if bytes > MESSAGE_BYTES_MAX {
+            let (allowed, requested) = (MESSAGE_BYTES_MAX as u64, bytes as u64);
+            return Err(Error::limit("message-bytes", allowed, requested));
+        }
+        let fan = self.directory.fan(&message.to, walk.except)?;
+        let count = fan.count;
+        let what = Outgoing::Broadcast {
+            sender: message.sender.id,
+            topic: Arc::clone(&message.topic),
+            payload: message.payload.clone(),
+            options: walk.options,
+        };
+        self.fan(fan, &what);
+        Ok(count)
+    }
+
+    fn end_walk(&mut self, walk: Walk, count: cohnect_capabilities::Result<u32>) {
+        let body = count.map(|recipients| Response { recipients }.to_bytes());
+        self.give(walk.answer, answered(Returned::Answer(body)));
+    }
+}
+
+/// What a stage that failed (`why` none) or was not run means; none: as if it were not there.
+fn failed_stage(on_failure: OnFailure, why: Option<NotRun>) -> Option<Answered> {
+    match (on_failure, why) {
+        (OnFailure::Pass, _) => None,
+        (OnFailure::Reject, Some(why)) => Some(Answered::not_run(why)),
+        (OnFailure::Reject, None) => Some(answered(Returned::Answer(Err(Error::Trapped)))),
+        (OnFailure::Drop, _) => {
+            let nobody: Bytes = Response { recipients: 0 }.to_bytes();
+            Some(answered(Returned::Answer(Ok(nobody))))
+        }
+    }
+}
+
+/// What came of a walk; it is nobody's call, so it has no generation.
+const fn answered(returned: Returned) -> Answered {
+    Answered {
+        outcome: Ok(Ok(returned)),
+        generation: 0,
+    }
+}

@@ -1,0 +1,63 @@
+//! The mail of other homes, taken up: calls, replies, effects, fan-outs and the custodian's orders.
+
+use cohnect_host::export::{Export, Returned};
+use cohnect_host::mail::{Answer, Answered, Call, HomeId, Mail, Walk};
+
+use super::{Continuation, Shard, host_now};
+
+impl Shard {
+    pub(super) fn take_mail(&mut self) {
+        let mut mail = core::mem::take(&mut self.mail);
+        self.post.collect(self.id, &mut mail);
+        for (_, letter) in mail.drain(..) {
+            match letter {
+                Mail::Call(call) => self.accept(call),
+                Mail::Reply(ticket, answered) => self.resume(ticket, answered),
+                Mail::Effects(module, mut effects) => self.apply(&module, &mut effects),
+                Mail::Fanout(fanout) => self.fan_in(fanout),
+                Mail::Walk(walk) => self.walk(walk),
+                Mail::Order(order) => {
+                    self.home.obey(host_now(self.now), order, &mut self.staging);
+                }
+            }
+        }
+        self.mail = mail;
+    }
+
+    /// Queues a call of another home, or of this one. Whoever is admitted to a topic has it open before the handler's next call, wherever he is: what
+    /// that one publishes then reaches him behind the answer.
+    pub(super) fn accept(&mut self, mut call: Call) {
+        if let Export::Subscribe { topic, client, .. } = &call.export {
+            let subscribed = Continuation::Subscribed {
+                client: client.id,
+                topic: topic.clone(),
+                answer: core::mem::replace(&mut call.answer, Answer::Nobody),
+            };
+            let ticket = self.continuations.insert(subscribed, None);
+            call.answer = Answer::Home(self.id, ticket);
+        }
+        if let Err((call, why)) = self.home.push(call) {
+            self.give(call.answer, Answered::not_run(why));
+        }
+    }
+
+    /// Sends a BROADCAST on to the home of its next stage.
+    pub(crate) fn hand_over_walk(&mut self, home: HomeId, walk: Box<Walk>) {
+        self.staging.send(home, Mail::Walk(walk));
+    }
+
+    /// Gives an answer to whoever waits for it.
+    pub(crate) fn give(&mut self, answer: Answer, answered: Answered) {
+        match answer {
+            Answer::Home(home, ticket) if home == self.id => self.resume(ticket, answered),
+            answer @ (Answer::Nobody | Answer::Home(..) | Answer::Waiter(_)) => {
+                self.staging.answer(answer, answered);
+            }
+        }
+    }
+}
+
+/// Whether a handler has admitted a subscriber.
+pub(super) const fn is_admitted(answered: &Answered) -> bool {
+    matches!(&answered.outcome, Ok(Ok(Returned::Subscribed(Ok(_)))))
+}

@@ -1,0 +1,76 @@
+//! Answers that have come, or have not come in time, and what is done with each: the other half of everything that could not be answered at once.
+
+use std::sync::Arc;
+
+use cohnect_capabilities::Error;
+use cohnect_host::export::Export;
+use cohnect_host::mail::Answered;
+
+use super::mail::is_admitted;
+use super::{Continuation, Shard};
+use crate::outcome;
+
+impl Shard {
+    /// An answer has come. A late one finds nothing.
+    pub(super) fn resume(&mut self, ticket: u64, answered: Answered) {
+        let Some(continuation) = self.continuations.take(ticket) else {
+            return;
+        };
+        match continuation {
+            Continuation::Respond { client, request } => {
+                self.respond_in_order(client, request, outcome::of_answered(answered));
+            }
+            Continuation::Packet(walk) => self.packet_ruled(walk, answered),
+            Continuation::Broadcast(walk) => self.broadcast_ruled(walk, answered),
+            Continuation::Open(opening) => self.opened(*opening, answered),
+            Continuation::Subscribed {
+                client,
+                topic,
+                answer,
+            } => {
+                if is_admitted(&answered) {
+                    self.directory.subscribe(client, &topic);
+                }
+                self.give(answer, answered);
+            }
+            Continuation::Connecting(client) => self.admission(client, answered),
+            Continuation::ConnectingLate(_) => {}
+            Continuation::Mailed { module, tag } => {
+                self.mail_answered(&module, tag, outcome::as_answer(answered));
+            }
+        }
+    }
+
+    /// Nobody has answered in time.
+    pub(super) fn give_up(&mut self, continuation: Continuation) {
+        match continuation {
+            Continuation::ConnectingLate(client) => self.admission_late(client),
+            Continuation::Mailed { module, tag } => {
+                self.mail_answered(&module, tag, Err(Error::Timeout));
+            }
+            // These have no deadline: whoever runs a call ends it.
+            Continuation::Respond { .. }
+            | Continuation::Packet(_)
+            | Continuation::Broadcast(_)
+            | Continuation::Open(_)
+            | Continuation::Subscribed { .. }
+            | Continuation::Connecting(_) => {}
+        }
+    }
+
+    fn mail_answered(
+        &mut self,
+        module: &Arc<str>,
+        tag: String,
+        answer: cohnect_capabilities::Result<bytes::Bytes>,
+    ) {
+        let Some(module) = self.catalog.module(module).cloned() else {
+            return;
+        };
+        self.tell(
+            &module,
+            cohnect_capabilities::ClientId::default(),
+            Export::Reply { tag, answer },
+        );
+    }
+}

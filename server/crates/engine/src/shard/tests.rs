@@ -1,0 +1,1 @@
+//! Whole operations, with one shard and with two.
