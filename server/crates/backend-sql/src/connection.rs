@@ -1,24 +1,21 @@
 //! One connection to one SQLite file: opening it shut, reading and running statements on it, and the patience with a lock that another process holds.
 //! Who may use it, and for how long, is decided by `pool` and `call`.
 
-use core::time::Duration;
 use std::path::Path;
 use std::sync::Arc;
 
 use cohnect_capabilities::db::{RowSet, Value};
 use cohnect_capabilities::{Error, Result};
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteQueryResult,
-    SqliteRow, SqliteSynchronous,
-};
+use futures_util::stream::{self, BoxStream};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteQueryResult, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Either, Executor, Sqlite};
 
 use crate::authorizer;
 use crate::call::END_MAX;
 use crate::failure::Failure;
 use crate::gate::{Gate, Refused};
+use crate::opening::{self, Patience};
 use crate::statement::{self, Statement};
 use crate::value;
 use crate::{BATCH_MAX, RESULT_BYTES_MAX, RESULT_ROWS_MAX};
@@ -48,7 +45,8 @@ pub(crate) enum Lane {
 /// An open connection, its doors shut.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    inner: SqliteConnection,
+    /// Away while a statement is read; gone if nobody could wait for that to end.
+    inner: Option<SqliteConnection>,
     gate: Arc<Gate>,
     database: Arc<str>,
     lane: Lane,
@@ -64,7 +62,7 @@ impl Connection {
     /// # Errors
     /// There is no such folder, it is no database, or no thread or memory is left.
     pub(crate) async fn open(database: &Arc<str>, file: &Path, lane: Lane) -> Result<Self> {
-        let options = options(database, file, lane);
+        let options = opening::options(database, file, lane);
         let gate = Arc::new(Gate::default());
         let mut patience = Patience::default();
         let mut inner = loop {
@@ -85,7 +83,7 @@ impl Connection {
         handle.set_progress_handler(INSTRUCTIONS_UNWATCHED, move || !watched.is_interrupted());
         drop(handle);
         Ok(Self {
-            inner,
+            inner: Some(inner),
             gate,
             database: Arc::clone(database),
             lane,
@@ -186,7 +184,7 @@ impl Connection {
 
     /// Starts a statement whose rows are taken one by one. Dropping the stream early leaves its worker running: [`Self::settle`] waits for it.
     pub(crate) fn rows(&mut self, statement: &Statement, arguments: SqliteArguments) -> Rows<'_> {
-        (&mut self.inner).fetch_many(bound(statement, arguments))
+        self.fetch(bound(statement, arguments))
     }
 
     /// What an error of [`Self::rows`] means.
@@ -218,9 +216,13 @@ impl Connection {
 
     /// Whether SQLite has undone the transaction by itself, as some errors make it.
     pub(crate) async fn has_lost_transaction(&mut self) -> bool {
-        match self.inner.lock_handle().await {
-            Ok(mut handle) => !authorizer::in_transaction(&mut handle),
-            Err(_) => {
+        let handle = match &mut self.inner {
+            Some(inner) => inner.lock_handle().await.ok(),
+            None => None,
+        };
+        match handle {
+            Some(mut handle) => !authorizer::in_transaction(&mut handle),
+            None => {
                 self.broken = true;
                 true
             }
@@ -238,17 +240,38 @@ impl Connection {
         }
     }
 
+    /// On a thread that may be held up: a short text can ask for a long compilation (views upon views), and nothing else would run on ours meanwhile,
+    /// not even the timer that ends it.
     async fn parse(&mut self, text: &str) -> core::result::Result<authorizer::Parsed, Failure> {
-        self.gate.reset();
-        let parsed = match self.inner.lock_handle().await {
-            Ok(mut handle) => authorizer::parse(&mut handle, text)
-                .map_err(|fault| Failure::of_fault(&fault, &self.gate)),
-            Err(error) => Err(Failure::of_sqlx(&error, &self.gate)),
+        let Some(mut inner) = self.inner.take() else {
+            return Err(self.died());
         };
+        self.gate.reset();
+        let (gate, text) = (Arc::clone(&self.gate), text.to_owned());
+        let runtime = tokio::runtime::Handle::current();
+        let reading = tokio::task::spawn_blocking(move || {
+            let parsed = match runtime.block_on(inner.lock_handle()) {
+                Ok(mut handle) => authorizer::parse(&mut handle, &text)
+                    .map_err(|fault| Failure::of_fault(&fault, &gate)),
+                Err(error) => Err(Failure::of_sqlx(&error, &gate)),
+            };
+            (inner, parsed)
+        });
+        let Ok((inner, parsed)) = reading.await else {
+            return Err(self.died());
+        };
+        self.inner = Some(inner);
         if let Err(failure) = &parsed {
             self.note(failure);
         }
         parsed
+    }
+
+    fn fetch(&mut self, query: Query<'static>) -> Rows<'_> {
+        match &mut self.inner {
+            Some(inner) => inner.fetch_many(query),
+            None => stream::once(core::future::ready(Err(sqlx::Error::WorkerCrashed))).boxed(),
+        }
     }
 
     async fn collect(
@@ -301,7 +324,8 @@ impl Connection {
         }
         cut?;
         end.map_err(|error| self.failure(&error))?;
-        if !ended && !found.truncated {
+        let cut = found.truncated && statement.reads_only;
+        if !ended && !cut {
             return Err(self.died());
         }
         Ok(found)
@@ -318,8 +342,8 @@ impl Connection {
         }
     }
 
-    async fn run(&mut self, query: Query<'_>) -> core::result::Result<u64, Failure> {
-        let mut rows = (&mut self.inner).fetch_many(query);
+    async fn run(&mut self, query: Query<'static>) -> core::result::Result<u64, Failure> {
+        let mut rows = self.fetch(query);
         let mut changed = None;
         let mut end = Ok(());
         while let Some(next) = rows.next().await {
@@ -345,10 +369,13 @@ impl Connection {
         }
         self.gate.interrupt();
         // The answer comes when the worker has ended what it was doing; none comes from one that died with the question in its queue.
-        self.broken |= !matches!(
-            tokio::time::timeout(END_MAX, self.inner.ping()).await,
-            Ok(Ok(()))
-        );
+        self.broken |= match &mut self.inner {
+            Some(inner) => {
+                let idle = tokio::time::timeout(END_MAX, inner.ping()).await;
+                !matches!(idle, Ok(Ok(())))
+            }
+            None => true,
+        };
         self.gate.clear_interrupt();
     }
 
@@ -400,53 +427,6 @@ fn bound(statement: &Statement, arguments: SqliteArguments) -> Query<'static> {
     sqlx::query_with(AssertSqlSafe(Arc::clone(&statement.text)), arguments).persistent(false)
 }
 
-/// The growing pauses between two tries for a lock that another process holds.
-///
-/// SQLite would wait by itself, but on the connection's thread and deaf to interrupts; a task that sleeps can be told to stop.
-#[derive(Debug, Default)]
-pub(crate) struct Patience {
-    tries: usize,
-}
-
-impl Patience {
-    /// Sleeps once more.
-    pub(crate) async fn pause(&mut self) {
-        const PAUSES_MS: [u64; 6] = [1, 2, 5, 10, 25, 50];
-        let pause_ms = PAUSES_MS.get(self.tries).copied().unwrap_or(50);
-        self.tries += 1;
-        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-    }
-}
-
 /// How many instructions of SQLite's machine run between two looks at the interrupt. One may take a millisecond (a function over the longest value), so
 /// a hundred keep an interrupt within a tenth of a second; the look itself is one atomic load.
 const INSTRUCTIONS_UNWATCHED: i32 = 100;
-/// Rows that wait between SQLite's thread and the task; each may be as large as the limits allow, so few.
-const ROWS_AHEAD: usize = 8;
-/// All that SQLite may hold in this process, over every connection: a backstop against a statement that builds values inside its own expressions. Sorts
-/// and temporary results go to files, so honest statements stay far below.
-const HEAP_BYTES_MAX: u64 = 512 << 20;
-/// A write-ahead log that has grown beyond this is cut after its checkpoint.
-const JOURNAL_BYTES_KEPT: u64 = 64 << 20;
-
-fn options(database: &Arc<str>, file: &Path, lane: Lane) -> SqliteConnectOptions {
-    let name = Arc::clone(database);
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(lane == Lane::Write)
-        .busy_timeout(Duration::ZERO)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .pragma("hard_heap_limit", HEAP_BYTES_MAX.to_string())
-        .pragma("journal_size_limit", JOURNAL_BYTES_KEPT.to_string())
-        .statement_cache_capacity(0)
-        .command_buffer_size(4)
-        .row_buffer_size(ROWS_AHEAD)
-        .thread_name(move |n| format!("db-{name}-{n}"))
-        .disable_statement_logging();
-    match lane {
-        Lane::Read => options.pragma("query_only", "ON"),
-        Lane::Write => options,
-    }
-}

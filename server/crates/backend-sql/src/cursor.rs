@@ -11,9 +11,10 @@ use sqlx::sqlite::SqliteArguments;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::call::Call;
-use crate::connection::{Connection, Patience, Rows};
+use crate::connection::{Connection, Rows};
 use crate::failure::Failure;
 use crate::gate::Gate;
+use crate::opening::Patience;
 use crate::pool::Lease;
 use crate::statement::Statement;
 use crate::value::{self, Kind};

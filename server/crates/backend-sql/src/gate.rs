@@ -49,9 +49,11 @@ impl Gate {
         self.interrupted.store(true, Ordering::Release);
     }
 
-    /// Lets statements run again.
+    /// Lets statements run again; not on a connection that was given up, where one may still be on its way to its end.
     pub(crate) fn clear_interrupt(&self) {
-        self.interrupted.store(false, Ordering::Release);
+        if !self.is_abandoned() {
+            self.interrupted.store(false, Ordering::Release);
+        }
     }
 
     /// The running statement shall end.
@@ -96,6 +98,10 @@ impl Gate {
 
     /// Whether the action may be compiled; `first` and `second` are what SQLite says about it.
     pub(crate) fn judge(&self, action: i32, first: Option<&str>, second: Option<&str>) -> bool {
+        // A compilation ends soonest at its next action: SQLite itself looks less often.
+        if self.is_interrupted() {
+            return false;
+        }
         self.note(action, first);
         let allowed = self.host.load(Ordering::Acquire) || allows(action, first, second);
         if !allowed {
@@ -242,6 +248,23 @@ mod tests {
         assert!(gate.judge(ffi::SQLITE_TRANSACTION, Some("BEGIN"), None));
         gate.set_host(false);
         assert!(!gate.judge(ffi::SQLITE_TRANSACTION, Some("BEGIN"), None));
+    }
+
+    #[test]
+    fn nothing_more_is_compiled_once_it_is_interrupted() {
+        let gate = Gate::default();
+        gate.interrupt();
+        assert!(!gate.judge(ffi::SQLITE_SELECT, None, None));
+        assert_eq!(gate.refused(), None);
+        gate.clear_interrupt();
+        assert!(gate.judge(ffi::SQLITE_SELECT, None, None));
+        gate.interrupt();
+        gate.abandon();
+        gate.clear_interrupt();
+        assert!(
+            gate.is_interrupted(),
+            "what nobody waits for ends all the same"
+        );
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod connection;
 mod cursor;
 mod failure;
 mod gate;
+mod opening;
 mod pool;
 mod statement;
 mod transaction;

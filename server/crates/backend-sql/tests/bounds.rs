@@ -516,27 +516,6 @@ async fn what_is_too_large_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_that_a_statement_asks_for_is_bounded_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let databases = open(folder.path(), Duration::from_secs(30), LONG).await;
-    // Each row 200 MB, three of them more than the heap may have.
-    let wide = format!(
-        "select {} from (select 1 union all select 2 union all select 3)",
-        vec!["hex(randomblob(500000))"; 200].join(", ")
-    );
-    let huge = databases.query("main", &wide, vec![]).await;
-    assert!(matches!(huge, Err(Error::Unavailable(_))) || huge.is_ok_and(|found| found.truncated));
-    let sorted = "with recursive c(n) as (select 1 union all select n + 1 from c where n < 2000) select count(*) from (select hex(randomblob(50000)) as b from c order by b limit 1999)";
-    let sorted = databases.query("main", sorted, vec![]).await;
-    assert!(
-        sorted.is_ok(),
-        "a large sort goes to a file: {:?}",
-        sorted.err()
-    );
-    assert_eq!(rows(&databases).await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_at_once_are_all_served() {
     let folder = tempfile::tempdir().unwrap();
     let databases = open(folder.path(), LONG, LONG).await;
