@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod calendar;
+pub mod calls;
 pub mod catalog;
 pub mod config;
 pub mod context;
@@ -20,3 +21,4 @@ pub mod replica;
 pub mod seeded;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod watch;
