@@ -334,10 +334,16 @@ impl Home {
         };
         self.order.retain(|other| *other != n);
         self.behind.retain(|other| *other != n);
-        for call in seat.queue {
-            staging.answer(call.answer, Answered::not_run(NotRun::Unavailable));
-        }
         let mut effects = Vec::new();
+        for mut call in seat.queue {
+            if let Export::Event(_) = call.export {
+                // That it goes is what it was just told.
+                let ran = seat.slot.run(&mut call.export, Vec::new(), None, &now);
+                effects.append(&mut at_once(ran).effects);
+            } else {
+                staging.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+            }
+        }
         at_once(seat.slot.stop(reason, &now, &mut effects));
         self.leave(n, Arc::clone(seat.slot.identity()), effects);
     }

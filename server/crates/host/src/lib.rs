@@ -7,6 +7,7 @@ pub mod calls;
 pub mod catalog;
 pub mod config;
 pub mod context;
+pub mod custodian;
 pub mod deadline;
 pub mod export;
 pub mod function;

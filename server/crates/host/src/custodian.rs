@@ -1,0 +1,504 @@
+//! The control side of modules: what the folder holds becomes prepared code, the code replicas in their homes, and the homes' calls find them in the
+//! catalog. It loads, swaps and unloads, one change after another, and waits for the homes to say what came of each order. It watches no files and owns
+//! no thread.
+
+pub mod check;
+mod claims;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use cohnect_capabilities::{DurationUs, InstanceId};
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+
+use self::plan::{Plan, Seat};
+use crate::catalog::{Catalogs, Copy, Module};
+use crate::context::{Capabilities, Charter, Identity, Timers};
+use crate::deadline::Ticker;
+use crate::export::{ServerEvent, Snapshot, StartReason, StopReason};
+use crate::load::{Found, Scan};
+use crate::mail::{Address, HomeId, Mail, Post};
+use crate::order::{Install, Order};
+use crate::replica::Language;
+
+/// What a custodian works with.
+#[derive(Clone)]
+pub struct Setup {
+    /// The boxes of all homes.
+    pub post: Arc<Post>,
+    /// Where catalogs are published.
+    pub catalogs: Arc<Catalogs>,
+    /// What stands behind the contract.
+    pub capabilities: Capabilities,
+    /// The guest languages, in the order that the scans were made with.
+    pub languages: Vec<Arc<dyn Language>>,
+    /// The tick, which ends code that runs too long while it is loaded.
+    pub ticker: Ticker,
+    /// Which server.
+    pub instance: InstanceId,
+    /// What the replicas' generators are derived from.
+    pub seed: [u8; 32],
+}
+
+impl core::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Setup").finish_non_exhaustive()
+    }
+}
+
+/// What came of one change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Which module.
+    pub module: Arc<str>,
+    /// What came of it.
+    pub change: Change,
+    /// What its author may want to know.
+    pub notes: Vec<String>,
+}
+
+/// What came of one change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is there, as this generation.
+    Loaded(u64),
+    /// New code took over, as this generation.
+    Swapped(u64),
+    /// It is gone.
+    Unloaded,
+    /// Nothing has changed; the text says why, for its author.
+    Refused(String),
+}
+
+/// The control side of modules.
+#[derive(Debug)]
+pub struct Custodian {
+    setup: Setup,
+    loaded: BTreeMap<Arc<str>, Loaded>,
+    /// What was refused, so that it is tried again only when it changes.
+    refused: BTreeMap<Arc<str>, [u8; 32]>,
+    generation: u64,
+}
+
+/// A module that is there.
+#[derive(Debug)]
+struct Loaded {
+    hash: [u8; 32],
+    plan: Plan,
+    generation: u64,
+    module: Arc<Module>,
+    seats: Vec<Seated>,
+}
+
+/// One copy, with what belongs to the module's name and goes over every swap.
+#[derive(Clone, Debug)]
+struct Seated {
+    name: Arc<str>,
+    seat: Seat,
+    copy: Copy,
+    timers: Arc<Mutex<Timers>>,
+    signals: Arc<core::sync::atomic::AtomicU32>,
+}
+
+impl Seated {
+    fn new(name: &Arc<str>, seat: Seat) -> Self {
+        Self {
+            name: Arc::clone(name),
+            seat,
+            copy: Copy {
+                home: seat.home,
+                number: seat.number,
+                taken: Arc::default(),
+                healthy: Arc::default(),
+            },
+            timers: Arc::default(),
+            signals: Arc::default(),
+        }
+    }
+
+    fn address(&self) -> Address {
+        Address {
+            module: Arc::clone(&self.name),
+            copy: self.seat.number,
+        }
+    }
+
+    fn is_at(&self, seat: &Seat) -> bool {
+        self.seat.home == seat.home && self.seat.number == seat.number
+    }
+}
+
+/// What comes of an order.
+type Came = oneshot::Receiver<Result<Option<Snapshot>, String>>;
+
+impl Custodian {
+    /// A custodian of nothing yet.
+    #[must_use]
+    pub const fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            loaded: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            generation: 0,
+        }
+    }
+
+    /// Loads what is there when the server starts. Each refusal is one report; `serve` refuses to start over one, `dev` goes on without the module.
+    pub async fn load_all(&mut self, scan: &Scan) -> Vec<Report> {
+        self.change(scan, StartReason::Boot).await
+    }
+
+    /// Brings what is loaded into line with what the folder holds: new modules are loaded, changed ones swapped, those that are gone unloaded.
+    pub async fn apply(&mut self, scan: &Scan) -> Vec<Report> {
+        self.change(scan, StartReason::Loaded).await
+    }
+
+    /// Tells every module that described the event.
+    pub fn announce(&self, event: &ServerEvent) {
+        let layout = self.setup.post.layout();
+        for n in 0..layout.shards + layout.workers {
+            self.send(HomeId(n), Order::Event(event.clone()));
+        }
+    }
+
+    /// Ends every module, after telling those that want to know how much time is left.
+    pub async fn shut_down(&mut self, left: DurationUs) {
+        self.announce(&ServerEvent::Stopping(left));
+        let loaded = core::mem::take(&mut self.loaded);
+        self.publish();
+        let seats = loaded.values().flat_map(|one| &one.seats);
+        self.remove(seats, StopReason::Shutdown).await;
+    }
+
+    /// The modules that are loaded, by name.
+    pub fn loaded(&self) -> impl Iterator<Item = &Arc<Module>> {
+        self.loaded.values().map(|one| &one.module)
+    }
+
+    async fn change(&mut self, scan: &Scan, reason: StartReason) -> Vec<Report> {
+        let mut reports = Vec::new();
+        let gone: Vec<_> = self
+            .loaded
+            .keys()
+            .filter(|name| !scan.modules.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            reports.push(self.unload(name).await);
+        }
+        self.refused
+            .retain(|name, _| scan.modules.contains_key(name));
+        for (name, found) in &scan.modules {
+            let known = self.loaded.get(name).map(|one| &one.hash) == Some(&found.hash)
+                || self.refused.get(name) == Some(&found.hash);
+            if known {
+                continue;
+            }
+            reports.push(self.bring(name, found, reason).await);
+        }
+        reports
+    }
+
+    async fn bring(&mut self, name: &Arc<str>, found: &Found, reason: StartReason) -> Report {
+        let mut notes = Vec::new();
+        let brought = match self.prepare(name, found) {
+            Err(problem) => Err(problem),
+            Ok(mut plan) => {
+                notes = core::mem::take(&mut plan.notes);
+                if self.loaded.contains_key(name) {
+                    self.swap(found.hash, plan).await.map(Change::Swapped)
+                } else {
+                    let loaded = self.load(found.hash, plan, reason).await;
+                    loaded.map(Change::Loaded)
+                }
+            }
+        };
+        let change = match brought {
+            Ok(change) => {
+                self.refused.remove(name);
+                tracing::info!(module = %name, "{}", said(&change));
+                change
+            }
+            Err(problem) => {
+                self.refused.insert(Arc::clone(name), found.hash);
+                let kept = if self.loaded.contains_key(name) {
+                    "; what ran before goes on"
+                } else {
+                    ""
+                };
+                tracing::warn!(module = %name, "refused: {problem}{kept}");
+                Change::Refused(problem)
+            }
+        };
+        for note in &notes {
+            tracing::info!(module = %name, "{note}");
+        }
+        Report {
+            module: Arc::clone(name),
+            change,
+            notes,
+        }
+    }
+
+    fn prepare(&self, name: &Arc<str>, found: &Found) -> Result<Plan, String> {
+        let files = found.files.as_ref().map_err(|e| e.message.clone())?;
+        let plan = plan::plan(&self.setup, files)?;
+        let others = self
+            .loaded
+            .values()
+            .map(|one| &*one.module)
+            .filter(|module| module.name != *name);
+        claims::check(name, &plan.exports, others)?;
+        Ok(plan)
+    }
+
+    async fn load(
+        &mut self,
+        hash: [u8; 32],
+        plan: Plan,
+        reason: StartReason,
+    ) -> Result<u64, String> {
+        let generation = self.next_generation();
+        let seats: Vec<_> = plan
+            .seats
+            .iter()
+            .map(|seat| Seated::new(&plan.name, *seat))
+            .collect();
+        let orders = seats
+            .iter()
+            .map(|seated| self.order(&plan, generation, seated, reason, None, false));
+        let outcomes = settled(orders.collect()).await;
+        if let Some(problem) = first_problem(&outcomes) {
+            let made = made(&seats, &outcomes);
+            self.remove(made, StopReason::Unloaded).await;
+            return Err(problem);
+        }
+        let name = Arc::clone(&plan.name);
+        self.keep(hash, plan, generation, seats);
+        self.announce(&ServerEvent::ModuleLoaded(name.to_string()));
+        Ok(generation)
+    }
+
+    async fn swap(&mut self, hash: [u8; 32], plan: Plan) -> Result<u64, String> {
+        let generation = self.next_generation();
+        let Some(old) = self.loaded.get(&plan.name) else {
+            return Err("it is gone".to_owned());
+        };
+        // A copy that stays where it is goes over with its state; any other begins empty.
+        let stays = |seat: &Seat| {
+            let same_lane = old.plan.waits == plan.waits;
+            old.seats
+                .iter()
+                .find(|seated| same_lane && seated.is_at(seat))
+        };
+        let seats: Vec<_> = plan
+            .seats
+            .iter()
+            .map(|seat| {
+                stays(seat).map_or_else(
+                    || Seated::new(&plan.name, *seat),
+                    |seated| Seated {
+                        seat: *seat,
+                        ..seated.clone()
+                    },
+                )
+            })
+            .collect();
+        let orders = seats.iter().map(|seated| {
+            let stays = stays(&seated.seat).is_some();
+            self.order(&plan, generation, seated, StartReason::Swapped, None, stays)
+        });
+        let outcomes = settled(orders.collect()).await;
+        let (staying, coming): (Vec<_>, Vec<_>) = seats
+            .iter()
+            .zip(&outcomes)
+            .filter_map(|(seated, outcome)| Some((seated, outcome.as_ref().ok()?)))
+            .partition(|(seated, _)| stays(&seated.seat).is_some());
+        if let Some(problem) = first_problem(&outcomes) {
+            let back = staying.iter().map(|(seated, snapshot)| {
+                self.order(
+                    &old.plan,
+                    old.generation,
+                    seated,
+                    StartReason::RolledBack,
+                    (*snapshot).clone(),
+                    true,
+                )
+            });
+            for lost in settled(back.collect())
+                .await
+                .iter()
+                .filter_map(|o| o.as_ref().err())
+            {
+                tracing::error!(module = %plan.name, "a copy could not be swapped back: {lost}");
+            }
+            let coming = coming.iter().map(|(seated, _)| *seated);
+            self.remove(coming, StopReason::RolledBack).await;
+            return Err(problem);
+        }
+        let left: Vec<_> = old
+            .seats
+            .iter()
+            .filter(|was| {
+                old.plan.waits != plan.waits || !seats.iter().any(|is| is.is_at(&was.seat))
+            })
+            .cloned()
+            .collect();
+        if !left.is_empty() {
+            tracing::info!(module = %plan.name, "it moved, and began empty in its new home");
+        }
+        self.keep(hash, plan, generation, seats);
+        self.remove(left.iter(), StopReason::Swapped).await;
+        Ok(generation)
+    }
+
+    async fn unload(&mut self, name: Arc<str>) -> Report {
+        self.announce(&ServerEvent::ModuleUnloading(name.to_string()));
+        if let Some(one) = self.loaded.remove(&name) {
+            self.publish();
+            self.remove(one.seats.iter(), StopReason::Unloaded).await;
+        }
+        tracing::info!(module = %name, "unloaded");
+        Report {
+            module: name,
+            change: Change::Unloaded,
+            notes: Vec::new(),
+        }
+    }
+
+    fn keep(&mut self, hash: [u8; 32], plan: Plan, generation: u64, seats: Vec<Seated>) {
+        let name = Arc::clone(&plan.name);
+        let copies = seats.iter().map(|seated| seated.copy.clone()).collect();
+        let module = Arc::new(plan.module(generation, copies));
+        let one = Loaded {
+            hash,
+            plan,
+            generation,
+            module,
+            seats,
+        };
+        self.loaded.insert(name, one);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let modules = self.loaded.values().map(|one| Arc::clone(&one.module));
+        self.setup.catalogs.publish(claims::catalog(modules));
+    }
+
+    /// Sends an order for one copy: `Switch` where it `stays`, else `Install`.
+    fn order(
+        &self,
+        plan: &Plan,
+        generation: u64,
+        seated: &Seated,
+        reason: StartReason,
+        snapshot: Option<Snapshot>,
+        stays: bool,
+    ) -> Came {
+        let (done, came) = oneshot::channel();
+        let install = Box::new(Install {
+            copy: seated.address(),
+            prepared: Arc::clone(&plan.prepared),
+            charter: Charter {
+                identity: Identity {
+                    module: Arc::clone(&plan.name),
+                    address: Arc::clone(&plan.name),
+                    generation,
+                    copy: seated.seat.number,
+                    replica: 0,
+                    instance: self.setup.instance,
+                },
+                grants: Arc::clone(&plan.grants),
+                limits: plan.limits,
+                config: Arc::clone(&plan.config) as _,
+                capabilities: self.setup.capabilities.clone(),
+                timers: Arc::clone(&seated.timers),
+                signals: Arc::clone(&seated.signals),
+                outlet: None,
+            },
+            seed: plan::seed(&self.setup, &plan.name, generation, seated.seat.number),
+            healthy: Arc::clone(&seated.copy.healthy),
+            replicas_max: seated.seat.replicas_max,
+            reason,
+            snapshot,
+            force: false,
+            done,
+        });
+        let order = if stays {
+            Order::Switch(install)
+        } else {
+            Order::Install(install)
+        };
+        self.send(seated.seat.home, order);
+        came
+    }
+
+    async fn remove<'a>(&self, seats: impl Iterator<Item = &'a Seated>, reason: StopReason) {
+        let gone = seats.map(|seated| {
+            let (done, gone) = oneshot::channel();
+            let order = Order::Remove {
+                copy: seated.address(),
+                reason,
+                done,
+            };
+            self.send(seated.seat.home, order);
+            gone
+        });
+        // A home that is gone has taken its replicas with it.
+        for gone in gone.collect::<Vec<_>>() {
+            gone.await.ok();
+        }
+    }
+
+    fn send(&self, home: HomeId, order: Order) {
+        let control = self.setup.post.layout().control();
+        self.setup
+            .post
+            .deliver(control, home, &mut vec![Mail::Order(order)]);
+    }
+
+    const fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+}
+
+async fn settled(orders: Vec<Came>) -> Vec<Result<Option<Snapshot>, String>> {
+    join_all(orders)
+        .await
+        .into_iter()
+        .map(|came| came.unwrap_or_else(|_| Err("its home is gone".to_owned())))
+        .collect()
+}
+
+fn first_problem(outcomes: &[Result<Option<Snapshot>, String>]) -> Option<String> {
+    outcomes
+        .iter()
+        .find_map(|outcome| outcome.as_ref().err())
+        .cloned()
+}
+
+fn made<'a>(
+    seats: &'a [Seated],
+    outcomes: &[Result<Option<Snapshot>, String>],
+) -> impl Iterator<Item = &'a Seated> {
+    seats
+        .iter()
+        .zip(outcomes)
+        .filter(|(_, outcome)| outcome.is_ok())
+        .map(|(seated, _)| seated)
+}
+
+fn said(change: &Change) -> String {
+    match change {
+        Change::Loaded(generation) => format!("loaded, generation {generation}"),
+        Change::Swapped(generation) => format!("swapped, generation {generation}"),
+        Change::Unloaded => "unloaded".to_owned(),
+        Change::Refused(problem) => format!("refused: {problem}"),
+    }
+}
