@@ -1,0 +1,439 @@
+//! Values of the contract as Luau values and back. The rules are few: names in snake_case, ids as UUID text, time in seconds, a missing field is zero,
+//! `nil` only ever comes with a reason. What a function does with the values is not here.
+
+mod data;
+mod records;
+mod variants;
+
+use bytes::Bytes;
+use cohnect_capabilities::{ClientId, InstanceId};
+use mlua::{FromLua, Lua, Table, Value};
+
+use crate::host::Host;
+
+#[allow(unused_imports, reason = "used by the generated interfaces")]
+pub(crate) use data::rows;
+#[allow(unused_imports, reason = "used by the generated interfaces")]
+pub(crate) use data::{Params, ParamsEach};
+pub(crate) use variants::{close_reason, delivery, error_of, failure, single};
+
+/// Whole numbers up to here are exact in Luau.
+pub(crate) const EXACT_MAX: u64 = 1 << 53;
+
+/// Why a value does not fit: what was expected.
+pub(crate) struct Mismatch(pub(crate) String);
+
+impl Mismatch {
+    pub(crate) fn expected(what: &str, found: &Value) -> Self {
+        Self(format!("expected {what}, got {}", describe(found)))
+    }
+
+    fn within(self, place: &str) -> Self {
+        Self(format!("`{place}`: {}", self.0))
+    }
+}
+
+impl From<mlua::Error> for Mismatch {
+    fn from(error: mlua::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A value as an error names it.
+pub(crate) fn describe(value: &Value) -> String {
+    match value {
+        Value::String(text) => {
+            let text = text.to_string_lossy();
+            let cut = text.floor_char_boundary(40);
+            format!(
+                "\"{}\"{}",
+                &text[..cut],
+                if cut < text.len() { "…" } else { "" }
+            )
+        }
+        Value::Number(number) => format!("{number}"),
+        Value::Integer(number) => format!("{number}"),
+        other => other.type_name().to_owned(),
+    }
+}
+
+/// Made from a Luau value. `nil` is zero wherever zero is sensible.
+pub(crate) trait FromLuau: Sized {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch>;
+}
+
+/// Becomes a Luau value.
+pub(crate) trait IntoLuau {
+    fn into_luau(self, lua: &Lua, host: &Host) -> mlua::Result<Value>;
+}
+
+/// An argument of a function of the contract.
+pub(crate) struct Arg<T>(pub(crate) T);
+
+impl<T: FromLuau> FromLua for Arg<T> {
+    fn from_lua(value: Value, _lua: &Lua) -> mlua::Result<Self> {
+        T::from_luau(&value)
+            .map(Self)
+            .map_err(|mismatch| mlua::Error::runtime(mismatch.0))
+    }
+}
+
+/// Microseconds in the contract, seconds in Luau.
+#[derive(Clone, Copy)]
+pub(crate) struct Seconds(pub(crate) u64);
+
+/// Lends or gives an argument in the form that the host's function asks for.
+pub(crate) trait Pass<'a, T> {
+    fn pass(&'a mut self) -> T;
+}
+
+macro_rules! pass_copies {
+    ($($type:ty),*) => {$(
+        impl Pass<'_, $type> for $type {
+            fn pass(&mut self) -> $type {
+                *self
+            }
+        }
+    )*};
+}
+
+pass_copies!(
+    bool,
+    u8,
+    u16,
+    u32,
+    u64,
+    i32,
+    i64,
+    f64,
+    ClientId,
+    Option<ClientId>,
+    cohnect_capabilities::clients::SendOptions,
+    cohnect_capabilities::CloseReason,
+    cohnect_capabilities::Delivery,
+    cohnect_capabilities::logging::Level,
+    cohnect_capabilities::db::Isolation
+);
+
+macro_rules! pass_owned {
+    ($($type:ty),*) => {$(
+        impl Pass<'_, $type> for $type {
+            fn pass(&mut self) -> $type {
+                core::mem::take(self)
+            }
+        }
+        impl<'a> Pass<'a, &'a $type> for $type {
+            fn pass(&'a mut self) -> &'a $type {
+                self
+            }
+        }
+    )*};
+}
+
+pass_owned!(Bytes, String, cohnect_capabilities::feature_flags::Subject);
+
+impl Pass<'_, u64> for Seconds {
+    fn pass(&mut self) -> u64 {
+        self.0
+    }
+}
+
+impl<'a> Pass<'a, &'a str> for String {
+    fn pass(&'a mut self) -> &'a str {
+        self
+    }
+}
+
+impl<'a> Pass<'a, Option<&'a str>> for Option<String> {
+    fn pass(&'a mut self) -> Option<&'a str> {
+        self.as_deref()
+    }
+}
+
+impl<T> Pass<'_, Self> for Vec<T> {
+    fn pass(&mut self) -> Self {
+        core::mem::take(self)
+    }
+}
+
+impl<'a, T> Pass<'a, &'a [T]> for Vec<T> {
+    fn pass(&'a mut self) -> &'a [T] {
+        self
+    }
+}
+
+impl<'a> Pass<'a, &'a Self> for cohnect_capabilities::Scope {
+    fn pass(&'a mut self) -> &'a Self {
+        self
+    }
+}
+
+impl<'a> Pass<'a, &'a Self> for cohnect_capabilities::Audience {
+    fn pass(&'a mut self) -> &'a Self {
+        self
+    }
+}
+
+impl Pass<'_, Self> for cohnect_capabilities::Audience {
+    fn pass(&mut self) -> Self {
+        core::mem::replace(self, Self::Everyone)
+    }
+}
+
+/// The field of a table, as a type of the contract; a missing one is zero.
+pub(crate) fn field<T: FromLuau>(table: &Table, name: &str) -> Result<T, Mismatch> {
+    let value: Value = table.raw_get(name)?;
+    T::from_luau(&value).map_err(|mismatch| mismatch.within(name))
+}
+
+impl IntoLuau for () {
+    fn into_luau(self, _lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::Boolean(true))
+    }
+}
+
+impl FromLuau for bool {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Nil => Ok(false),
+            Value::Boolean(on) => Ok(*on),
+            other => Err(Mismatch::expected("a boolean", other)),
+        }
+    }
+}
+
+impl IntoLuau for bool {
+    fn into_luau(self, _lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::Boolean(self))
+    }
+}
+
+/// A whole number of Luau, exact.
+pub(crate) fn whole(value: &Value) -> Result<i64, Mismatch> {
+    match value {
+        Value::Nil => Ok(0),
+        Value::Integer(number) if number.unsigned_abs() <= EXACT_MAX => Ok(*number),
+        Value::Number(number) if number.fract() == 0.0 && number.abs() <= EXACT_MAX as f64 => {
+            Ok(*number as i64)
+        }
+        other => Err(Mismatch::expected("a whole number up to 2^53", other)),
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($type:ty),*) => {$(
+        impl FromLuau for $type {
+            fn from_luau(value: &Value) -> core::result::Result<Self, Mismatch> {
+                Self::try_from(whole(value)?).map_err(|_| {
+                    Mismatch::expected(
+                        &format!("a whole number from {} to {}", Self::MIN, Self::MAX),
+                        value,
+                    )
+                })
+            }
+        }
+    )*};
+}
+
+whole_numbers!(u8, u16, u32, u64, i32, i64);
+
+macro_rules! small_numbers {
+    ($($type:ty),*) => {$(
+        impl IntoLuau for $type {
+            fn into_luau(self, _lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+                Ok(Value::Number(f64::from(self)))
+            }
+        }
+    )*};
+}
+
+small_numbers!(u8, u16, u32, i32, f64);
+
+impl IntoLuau for u64 {
+    fn into_luau(self, _lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        if self > EXACT_MAX {
+            return Err(too_large(self));
+        }
+        Ok(Value::Number(self as f64))
+    }
+}
+
+impl IntoLuau for i64 {
+    fn into_luau(self, _lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        if self.unsigned_abs() > EXACT_MAX {
+            return Err(too_large(self));
+        }
+        Ok(Value::Number(self as f64))
+    }
+}
+
+fn too_large(number: impl core::fmt::Display) -> mlua::Error {
+    mlua::Error::runtime(format!(
+        "{number} is beyond 2^53, where Luau's numbers are no longer exact"
+    ))
+}
+
+impl FromLuau for f64 {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Nil => Ok(0.0),
+            Value::Number(number) => Ok(*number),
+            Value::Integer(number) => Ok(*number as Self),
+            other => Err(Mismatch::expected("a number", other)),
+        }
+    }
+}
+
+impl FromLuau for Seconds {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch> {
+        let seconds = f64::from_luau(value)?;
+        // To the nearest microsecond, so that what came out goes in again unchanged.
+        let us = (seconds * 1e6).round();
+        if us >= 0.0 && us <= EXACT_MAX as f64 {
+            Ok(Self(us as u64))
+        } else {
+            Err(Mismatch::expected("seconds, 0 or more", value))
+        }
+    }
+}
+
+impl IntoLuau for Seconds {
+    fn into_luau(self, _lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::Number(seconds(self.0)))
+    }
+}
+
+/// Microseconds as Luau's seconds.
+pub(crate) const fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+impl FromLuau for String {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Nil => Ok(Self::new()),
+            Value::String(text) => match text.to_str() {
+                Ok(text) => Ok((*text).to_owned()),
+                Err(_) => Err(Mismatch(
+                    "expected text, got bytes that are no UTF-8".to_owned(),
+                )),
+            },
+            other => Err(Mismatch::expected("a string", other)),
+        }
+    }
+}
+
+impl IntoLuau for String {
+    fn into_luau(self, lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::String(lua.create_string(self)?))
+    }
+}
+
+impl IntoLuau for &str {
+    fn into_luau(self, lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::String(lua.create_string(self)?))
+    }
+}
+
+impl FromLuau for Bytes {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Nil => Ok(Self::new()),
+            Value::String(text) => Ok(Self::copy_from_slice(&text.as_bytes())),
+            Value::Buffer(buffer) => Ok(Self::from(buffer.to_vec())),
+            other => Err(Mismatch::expected("a string or a buffer", other)),
+        }
+    }
+}
+
+impl IntoLuau for Bytes {
+    fn into_luau(self, lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::String(lua.create_string(self)?))
+    }
+}
+
+/// Random bytes and the like: bytes whose Rust type is a vector.
+pub(crate) struct Blob(pub(crate) Vec<u8>);
+
+impl IntoLuau for Blob {
+    fn into_luau(self, lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::String(lua.create_string(self.0)?))
+    }
+}
+
+impl FromLuau for ClientId {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch> {
+        let id = match value {
+            Value::String(text) => core::str::from_utf8(&text.as_bytes())
+                .ok()
+                .and_then(Self::parse),
+            _ => None,
+        };
+        id.ok_or_else(|| Mismatch::expected("a client's id", value))
+    }
+}
+
+impl IntoLuau for ClientId {
+    fn into_luau(self, lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::String(lua.create_string(self.text())?))
+    }
+}
+
+impl IntoLuau for InstanceId {
+    fn into_luau(self, lua: &Lua, _host: &Host) -> mlua::Result<Value> {
+        Ok(Value::String(lua.create_string(self.text())?))
+    }
+}
+
+impl<T: FromLuau> FromLuau for Option<T> {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch> {
+        if value.is_nil() {
+            return Ok(None);
+        }
+        T::from_luau(value).map(Some)
+    }
+}
+
+impl<T: IntoLuau> IntoLuau for Option<T> {
+    fn into_luau(self, lua: &Lua, host: &Host) -> mlua::Result<Value> {
+        match self {
+            Some(value) => value.into_luau(lua, host),
+            None => Ok(Value::Nil),
+        }
+    }
+}
+
+/// Items of a list that a script may pass: what a page of the contract holds, ten times.
+const LIST_MAX: usize = 10_000;
+
+impl<T: FromLuau> FromLuau for Vec<T> {
+    fn from_luau(value: &Value) -> Result<Self, Mismatch> {
+        let table = match value {
+            Value::Nil => return Ok(Self::new()),
+            Value::Table(table) => table,
+            other => return Err(Mismatch::expected("a list", other)),
+        };
+        let length = table.raw_len();
+        if length > LIST_MAX {
+            return Err(Mismatch(format!(
+                "a list has at most {LIST_MAX} items, this one {length}"
+            )));
+        }
+        let mut list = Self::with_capacity(length);
+        for n in 1..=length {
+            let item: Value = table.raw_get(n)?;
+            list.push(T::from_luau(&item).map_err(|mismatch| mismatch.within(&n.to_string()))?);
+        }
+        Ok(list)
+    }
+}
+
+impl<T: IntoLuau> IntoLuau for Vec<T> {
+    fn into_luau(self, lua: &Lua, host: &Host) -> mlua::Result<Value> {
+        let table = lua.create_table_with_capacity(self.len(), 0)?;
+        for (n, item) in self.into_iter().enumerate() {
+            table.raw_set(n + 1, item.into_luau(lua, host)?)?;
+        }
+        Ok(Value::Table(table))
+    }
+}

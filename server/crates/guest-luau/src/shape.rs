@@ -1,0 +1,416 @@
+//! The table that a module returns: what it declares becomes the host's `Exports`, what it handles becomes functions by name. Anything unknown is an error
+//! that names the nearest known key; nobody writes `describe` in Luau.
+
+mod claims;
+mod manifest;
+
+use core::cell::RefCell;
+use std::sync::Arc;
+
+use cohnect_capabilities::Opcode;
+use cohnect_host::export::{ClientEvents, Exports, ServerEvents, TickPlan};
+use mlua::{Function, LuaString, Table, Value};
+use rustc_hash::FxHashMap;
+
+use crate::convert::{FromLuau, Mismatch, describe, field};
+use crate::nearest::suggestion;
+
+pub(crate) use manifest::Manifest;
+
+/// An action's function and its name as a Luau string.
+pub(crate) struct Action {
+    pub(crate) name: LuaString,
+    pub(crate) function: Function,
+}
+
+/// The functions of a module, by what they answer to.
+#[derive(Default)]
+pub(crate) struct Handlers {
+    pub(crate) actions: FxHashMap<Arc<str>, Action>,
+    pub(crate) packets: FxHashMap<Opcode, Function>,
+    pub(crate) broadcasts: Topics,
+    pub(crate) streams: Topics,
+    pub(crate) closed: Topics,
+    pub(crate) timers: FxHashMap<String, Function>,
+    pub(crate) replies: FxHashMap<String, Function>,
+    /// By the name of the event.
+    pub(crate) client_events: FxHashMap<&'static str, Function>,
+    pub(crate) server_events: FxHashMap<&'static str, Function>,
+    pub(crate) on_tick: Option<Function>,
+    pub(crate) background: Option<Function>,
+    pub(crate) start: Option<Function>,
+    pub(crate) stop: Option<Function>,
+    pub(crate) save: Option<Function>,
+    pub(crate) restore: Option<Function>,
+    pub(crate) keep: Option<Table>,
+    pub(crate) schema: u32,
+    pub(crate) upgrade: Option<Function>,
+}
+
+/// Handlers by topic or pattern, the most specific pattern first.
+#[derive(Default)]
+pub(crate) struct Topics {
+    exact: FxHashMap<String, Function>,
+    patterns: Vec<(String, Function)>,
+}
+
+impl Topics {
+    pub(crate) fn insert(&mut self, topic: &str, function: Function) {
+        // `{key}` names the instance of a keyed module; in a topic it stands for one segment.
+        let pattern = topic.replace("{key}", "*");
+        if pattern.contains('*') {
+            self.patterns.push((pattern, function));
+            self.patterns
+                .sort_by_key(|(pattern, _)| core::cmp::Reverse(specificity(pattern)));
+        } else {
+            self.exact.insert(pattern, function);
+        }
+    }
+
+    pub(crate) fn find(&self, topic: &str) -> Option<&Function> {
+        self.exact.get(topic).or_else(|| {
+            self.patterns
+                .iter()
+                .find(|(pattern, _)| cohnect_host::catalog::matches(pattern, topic))
+                .map(|(_, function)| function)
+        })
+    }
+}
+
+/// How much of a topic a pattern fixes.
+fn specificity(pattern: &str) -> (usize, usize) {
+    let fixed = pattern.split('/').filter(|segment| *segment != "*").count();
+    (fixed, pattern.split('/').count())
+}
+
+/// A handler by its name, or by the part before `:`.
+pub(crate) fn by_prefix<'a>(
+    handlers: &'a FxHashMap<String, Function>,
+    name: &str,
+) -> Option<&'a Function> {
+    handlers
+        .get(name)
+        .or_else(|| handlers.get(name.split_once(':')?.0))
+}
+
+/// What a module's table says.
+#[derive(Default)]
+pub(crate) struct Shape {
+    pub(crate) exports: Exports,
+    pub(crate) handlers: Handlers,
+    pub(crate) manifest: Manifest,
+}
+
+/// What is wrong with a module's table.
+pub(crate) type Wrong = String;
+
+const KEYS: [&str; 17] = [
+    "action",
+    "pipeline",
+    "broadcast",
+    "background",
+    "ticker",
+    "timer_handler",
+    "reply_handler",
+    "client_events",
+    "server_events",
+    "stream_handler",
+    "stream_closed",
+    "lifecycle",
+    "keep",
+    "schema",
+    "upgrade",
+    "migration",
+    "manifest",
+];
+/// Part of the contract, but not of this version.
+const LATER: [&str; 6] = [
+    "cron",
+    "before",
+    "after",
+    "room_events",
+    "mq_handler",
+    "http_handler",
+];
+const CLIENT_EVENTS: [&str; 6] = [
+    "on_connecting",
+    "on_connected",
+    "on_disconnected",
+    "on_alive",
+    "on_away",
+    "on_back",
+];
+const SERVER_EVENTS: [&str; 10] = [
+    "on_event",
+    "on_started",
+    "on_stopping",
+    "on_config_changed",
+    "on_flag_changed",
+    "on_module_loaded",
+    "on_module_unloading",
+    "on_instance_joined",
+    "on_instance_left",
+    "on_other",
+];
+
+/// Reads a module's table.
+pub(crate) fn read(value: &Value, options: &RefCell<Option<Function>>) -> Result<Shape, Wrong> {
+    let Value::Table(table) = value else {
+        return Err(format!(
+            "the file returns {}; a module returns a table such as {{ action = {{ … }} }}",
+            describe(value)
+        ));
+    };
+    let options = claims::Options(options.borrow().clone());
+    let mut shape = Shape::default();
+    for (key, value) in entries(table, "the module")? {
+        read_key(&mut shape, &options, &key, &value)
+            .map_err(|wrong| format!("`{key}`: {wrong}"))?;
+    }
+    check_state(&mut shape)?;
+    Ok(shape)
+}
+
+fn read_key(
+    shape: &mut Shape,
+    options: &claims::Options,
+    key: &str,
+    value: &Value,
+) -> Result<(), Wrong> {
+    match key {
+        "action" => claims::actions(shape, options, table(value)?),
+        "pipeline" => claims::packets(shape, options, table(value)?),
+        "broadcast" => claims::broadcasts(shape, options, table(value)?),
+        "stream_handler" => claims::streams(shape, options, table(value)?),
+        "stream_closed" => topics(&mut shape.handlers.closed, table(value)?),
+        "background" => {
+            shape.handlers.background = Some(function(value)?);
+            shape.exports.background = true;
+            Ok(())
+        }
+        "ticker" => ticker(shape, table(value)?),
+        "timer_handler" => {
+            shape.exports.timers = true;
+            named(&mut shape.handlers.timers, table(value)?)
+        }
+        "reply_handler" => {
+            shape.exports.replies = true;
+            named(&mut shape.handlers.replies, table(value)?)
+        }
+        "client_events" => client_events(shape, table(value)?),
+        "server_events" => server_events(shape, table(value)?),
+        "lifecycle" => {
+            let table = known(table(value)?, &["start", "stop"])?;
+            shape.handlers.start = optional(table, "start")?;
+            shape.handlers.stop = optional(table, "stop")?;
+            shape.exports.lifecycle = true;
+            Ok(())
+        }
+        "keep" => {
+            shape.handlers.keep = Some(table(value)?.clone());
+            Ok(())
+        }
+        "schema" => {
+            shape.handlers.schema = FromLuau::from_luau(value).map_err(wrong)?;
+            Ok(())
+        }
+        "upgrade" => {
+            shape.handlers.upgrade = Some(function(value)?);
+            Ok(())
+        }
+        "migration" => {
+            let table = known(table(value)?, &["save", "restore"])?;
+            shape.handlers.save = optional(table, "save")?;
+            shape.handlers.restore = optional(table, "restore")?;
+            Ok(())
+        }
+        "manifest" => {
+            shape.manifest = manifest::read(table(value)?)?;
+            Ok(())
+        }
+        later if LATER.contains(&later) => {
+            Err("is part of the contract, but not of this version of the server".to_owned())
+        }
+        unknown => Err(format!("is no export; {}", suggestion(unknown, &KEYS))),
+    }
+}
+
+/// What `keep`, `schema`, `upgrade` and `migration` mean together.
+fn check_state(shape: &mut Shape) -> Result<(), Wrong> {
+    let handlers = &shape.handlers;
+    let by_hand = handlers.save.is_some() || handlers.restore.is_some();
+    if by_hand && handlers.keep.is_some() {
+        return Err("`keep` and `migration` say the same in two ways: give one of them".to_owned());
+    }
+    if handlers.upgrade.is_some() && handlers.keep.is_none() {
+        return Err(
+            "`upgrade` turns older data of `keep` into newer; without `keep` it has nothing to do"
+                .to_owned(),
+        );
+    }
+    if handlers.save.is_some() != handlers.restore.is_some() {
+        return Err("`migration` needs both `save` and `restore`".to_owned());
+    }
+    shape.exports.migration = by_hand || handlers.keep.is_some();
+    Ok(())
+}
+
+fn ticker(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {
+    let table = known(table, &["hz", "overrun", "catch_up_max", "on_tick"])?;
+    let overrun: Option<String> = field(table, "overrun").map_err(wrong)?;
+    let most: Option<u32> = field(table, "catch_up_max").map_err(wrong)?;
+    let catch_up_max = match overrun.as_deref() {
+        None | Some("skip") => None,
+        // Without a number: as many as a second of a fast game, so that a hiccup is made up for and a stall is not.
+        Some("catch_up") => Some(most.filter(|most| *most > 0).unwrap_or(60)),
+        Some(other) => {
+            return Err(format!(
+                "`overrun` is \"skip\" or \"catch_up\", not \"{other}\""
+            ));
+        }
+    };
+    shape.exports.ticker = Some(TickPlan {
+        hz: field(table, "hz").map_err(wrong)?,
+        catch_up_max,
+    });
+    shape.handlers.on_tick =
+        Some(optional(table, "on_tick")?.ok_or("`on_tick` is missing: function(tick) … end")?);
+    Ok(())
+}
+
+fn client_events(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {
+    let mut events = ClientEvents::default();
+    for (name, function) in event_functions(table, &CLIENT_EVENTS)? {
+        match name {
+            "on_connecting" => events.connecting = true,
+            "on_connected" => events.connected = true,
+            "on_disconnected" => events.disconnected = true,
+            "on_alive" => events.alive = true,
+            "on_away" => events.away = true,
+            _ => events.back = true,
+        }
+        shape.handlers.client_events.insert(name, function);
+    }
+    shape.exports.client_events = events;
+    Ok(())
+}
+
+fn server_events(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {
+    let functions = event_functions(table, &SERVER_EVENTS)?;
+    let all = functions.iter().any(|(name, _)| *name == "on_event");
+    let has = |name: &str| all || functions.iter().any(|(known, _)| *known == name);
+    shape.exports.server_events = ServerEvents {
+        started: has("on_started"),
+        stopping: has("on_stopping"),
+        config_changed: has("on_config_changed"),
+        flag_changed: has("on_flag_changed"),
+        module_loaded: has("on_module_loaded"),
+        module_unloading: has("on_module_unloading"),
+        instance_joined: has("on_instance_joined"),
+        instance_left: has("on_instance_left"),
+        other: has("on_other"),
+    };
+    shape.handlers.server_events.extend(functions);
+    Ok(())
+}
+
+fn event_functions(
+    table: &Table,
+    known: &'static [&'static str],
+) -> Result<Vec<(&'static str, Function)>, Wrong> {
+    let mut functions = Vec::new();
+    for (name, value) in entries(table, "events")? {
+        let Some(event) = known.iter().find(|event| **event == name) else {
+            return Err(format!(
+                "there is no event `{name}`; {}",
+                suggestion(&name, known)
+            ));
+        };
+        functions.push((
+            *event,
+            function(&value).map_err(|wrong| format!("`{name}`: {wrong}"))?,
+        ));
+    }
+    Ok(functions)
+}
+
+fn topics(into: &mut Topics, table: &Table) -> Result<(), Wrong> {
+    for (topic, value) in entries(table, "topics")? {
+        into.insert(
+            &topic,
+            function(&value).map_err(|wrong| format!("\"{topic}\": {wrong}"))?,
+        );
+    }
+    Ok(())
+}
+
+fn named(into: &mut FxHashMap<String, Function>, table: &Table) -> Result<(), Wrong> {
+    for (name, value) in entries(table, "handlers")? {
+        let function = function(&value).map_err(|wrong| format!("\"{name}\": {wrong}"))?;
+        into.insert(name, function);
+    }
+    Ok(())
+}
+
+/// What a module may declare of one kind: more than a person names, few enough to be read once per load.
+const ENTRIES_MAX: usize = 4_096;
+
+/// The entries of a table with text for keys, by key.
+pub(super) fn entries(table: &Table, what: &str) -> Result<Vec<(String, Value)>, Wrong> {
+    let mut entries = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair.map_err(|error| error.to_string())?;
+        let Value::String(key) = &key else {
+            return Err(format!("{what}: a key is a name, not {}", describe(&key)));
+        };
+        if entries.len() == ENTRIES_MAX {
+            return Err(format!("{what}: more than {ENTRIES_MAX} entries"));
+        }
+        entries.push((key.to_string_lossy(), value));
+    }
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(entries)
+}
+
+/// The table, if it has no other keys.
+pub(super) fn known<'a>(table: &'a Table, keys: &[&str]) -> Result<&'a Table, Wrong> {
+    for (key, _) in entries(table, "a table")? {
+        if !keys.contains(&key.as_str()) {
+            return Err(format!(
+                "there is no key `{key}`; {}",
+                suggestion(&key, keys)
+            ));
+        }
+    }
+    Ok(table)
+}
+
+fn table(value: &Value) -> Result<&Table, Wrong> {
+    match value {
+        Value::Table(table) => Ok(table),
+        other => Err(format!("expected a table, got {}", describe(other))),
+    }
+}
+
+pub(super) fn function(value: &Value) -> Result<Function, Wrong> {
+    match value {
+        Value::Function(function) => Ok(function.clone()),
+        other => Err(format!("expected a function, got {}", describe(other))),
+    }
+}
+
+fn optional(table: &Table, name: &str) -> Result<Option<Function>, Wrong> {
+    match table
+        .raw_get::<Value>(name)
+        .map_err(|error| error.to_string())?
+    {
+        Value::Nil => Ok(None),
+        value => function(&value)
+            .map(Some)
+            .map_err(|wrong| format!("`{name}`: {wrong}")),
+    }
+}
+
+pub(super) fn wrong(mismatch: Mismatch) -> Wrong {
+    mismatch.0
+}

@@ -1,0 +1,169 @@
+//! What ends a replica, and what ends only a call.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use cohnect_capabilities::{Caller, Effect, Error};
+use cohnect_host::export::{Ending, Export, Fault};
+
+use super::bench::{Bench, Copy, request};
+
+/// Runs `work` while the tick goes on and each look at the CPU clock shows a millisecond more.
+fn while_ticking<R>(bench: &Bench, work: impl FnOnce() -> R) -> R {
+    bench.world.set_cpu_step(1_000);
+    let done = AtomicBool::new(false);
+    let ticker = bench.ticker.clone();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                ticker.advance();
+                std::thread::yield_now();
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+fn ended(copy: &mut Copy<'_>, action: &str) -> Ending {
+    match copy.fault(action) {
+        Fault::Ended(ending, _) => ending,
+        Fault::Raised(text) => panic!("{action} only raised {text}"),
+    }
+}
+
+#[test]
+fn an_endless_call_ends_its_replica() {
+    let bench = Bench::new();
+    let code = r#"
+        local state = require("@cohnect/state")
+        local function spin() while true do end end
+        return { action = {
+            plain = function() while true do end end,
+            caught = function() while true do pcall(spin) end end,
+            handled = function() while true do xpcall(spin, spin) end end,
+            inside = function() while true do pcall(coroutine.wrap(spin)) end end,
+            compare = function() table.sort({ 3, 1, 2 }, function() spin() end) end,
+            shown = function() return tostring(setmetatable({}, { __tostring = spin })) end,
+            found = function() string.find(string.rep("a", 40), string.rep("a?", 40) .. string.rep("a", 40)) end,
+            calls = function() while true do state.add("shared", "n", 1) end end,
+            lazy = function(request) while true do local _ = request.client.tags end end,
+        } }"#;
+    for action in [
+        "plain", "caught", "handled", "inside", "compare", "shown", "found",
+    ] {
+        let mut module = bench.load(code);
+        let ending = while_ticking(&bench, || ended(&mut module, action));
+        assert_eq!(ending, Ending::Deadline, "{action}");
+    }
+    // A loop over a used-up quota is found without any tick.
+    bench.world.set_cpu_step(0);
+    for action in ["calls", "lazy"] {
+        let mut module = bench.load(code);
+        assert_eq!(ended(&mut module, action), Ending::Quota, "{action}");
+    }
+}
+
+#[test]
+fn a_call_that_is_not_scheduled_is_not_ended() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        "return { action = { long = function() local n = 0 for i = 1, 1e6 do n += i end return tostring(n) end } }",
+    );
+    let answer = while_ticking(&bench, || {
+        bench.world.set_cpu_step(0);
+        module.execute("long", "")
+    });
+    assert_eq!(answer, Ok("500000500000".into()));
+}
+
+#[test]
+fn memory_without_end_ends_its_replica_unless_it_is_caught() {
+    let bench = Bench::new();
+    let code = r#"
+        local kept = {}
+        local function fill() while true do table.insert(kept, string.rep("x", 1000) .. #kept) end end
+        return { action = {
+            fill = fill,
+            huge = function() return string.rep("x", 200 * 1024 * 1024) end,
+            buffers = function() return buffer.create(200 * 1024 * 1024) end,
+            inside = function() coroutine.wrap(fill)() end,
+            caught = function()
+                local ok, problem = pcall(fill)
+                kept = {}
+                return tostring(ok)
+            end,
+        } }"#;
+    for action in ["fill", "huge", "buffers", "inside"] {
+        let mut module = bench.load(code);
+        assert_eq!(ended(&mut module, action), Ending::Memory, "{action}");
+    }
+    let mut module = bench.load(code);
+    assert_eq!(module.execute("caught", ""), Ok("false".into()));
+    assert_eq!(module.execute("caught", ""), Ok("false".into()));
+}
+
+#[test]
+fn deep_recursion_raises_and_the_module_lives_on() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local function down(n) return 1 + down(n + 1) end
+        local function shown() local t = setmetatable({}, {}) getmetatable(t).__index = function(_, k) return t[k .. "x"] end return t.a end
+        return { action = { down = function() return tostring(down(1)) end, shown = shown, fine = function() return "fine" end } }"#,
+    );
+    for action in ["down", "shown"] {
+        match module.fault(action) {
+            Fault::Raised(text) => assert!(text.contains("overflow"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(module.execute("fine", ""), Ok("fine".into()));
+    }
+}
+
+#[test]
+fn a_call_after_an_end_of_another_replica_is_not_doomed() {
+    let bench = Bench::new();
+    let mut bad = bench.load("return { action = { spin = function() while true do end end } }");
+    let mut good = bench
+        .load("return { action = { fine = function() for i = 1, 100 do end return 'fine' end } }");
+    while_ticking(&bench, || ended(&mut bad, "spin"));
+    assert_eq!(good.execute("fine", ""), Ok("fine".into()));
+}
+
+#[test]
+fn a_quota_is_an_error_before_it_is_an_end() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local state = require("@cohnect/state")
+        return { action = { many = function()
+            for n = 1, 1e9 do
+                local _, problem = state.add("shared", "n", 1)
+                if problem then return nil, problem end
+            end
+        end } }"#,
+    );
+    assert!(matches!(
+        module.execute("many", ""),
+        Err(Error::LimitExceeded(_))
+    ));
+    let effects: Vec<Effect> = module.effects();
+    assert!(effects.is_empty());
+}
+
+#[test]
+fn a_handler_for_what_is_not_there_does_nothing() {
+    let bench = Bench::new();
+    let mut module = bench.load("return { action = {} }");
+    let mut request = request("nobody", "");
+    request.caller = Caller::System("test".into());
+    for export in [
+        Export::Save,
+        Export::Stop(Default::default()),
+        Export::Tick(Default::default()),
+    ] {
+        assert!(module.call(&export).is_ok(), "{export:?}");
+    }
+    assert!(module.call(&Export::Execute(request)).is_ok());
+}

@@ -1,0 +1,233 @@
+//! Loading: what a file may be, what it may require, and what an author is told when it is not so.
+
+use cohnect_host::function::Interface;
+
+use super::bench::Bench;
+
+#[test]
+fn a_broken_file_is_named_with_its_line() {
+    let bench = Bench::new();
+    for (code, found) in [
+        ("local x = \nlocal y", "hello.luau:2:"),
+        ("return {\n action = {\n}", "hello.luau:3:"),
+        ("error('at load')", "hello.luau:1: at load"),
+        ("return 5", "the file returns 5"),
+        ("", "the file returns nil"),
+        (
+            "return { actions = {} }",
+            "`actions`: is no export; did you mean `action`?",
+        ),
+        (
+            "return { action = { a = 1 } }",
+            "`action`: `a`: expected a function, got 1",
+        ),
+        (
+            "return { action = { function() end } }",
+            "an action has a name",
+        ),
+        (
+            "return { pipeline = { [3] = function() end } }",
+            "begin at 0x0100",
+        ),
+        ("return { ticker = { hz = 20 } }", "`on_tick` is missing"),
+        (
+            "return { ticker = { hertz = 20, on_tick = print } }",
+            "`hertz`",
+        ),
+        (
+            "return { client_events = { on_disconnect = print } }",
+            "did you mean `on_disconnected`?",
+        ),
+        ("return { cron = {} }", "not of this version"),
+        (
+            "return { manifest = { memory_mib = 64 } }",
+            "stand in the manifest file",
+        ),
+        (
+            "return { keep = {}, migration = { save = print, restore = print } }",
+            "give one of them",
+        ),
+        ("require('@cohnect/stat')", "did you mean `state`?"),
+        ("require('@cohnect/sockets')", "there is no such interface"),
+        ("require('state')", "@cohnect/NAME"),
+        (
+            "require('./other')",
+            "a module of one file has no other files",
+        ),
+        (
+            "require('@cohnect/state').add('shared', 'n', 1)",
+            "loaded-with-nil",
+        ),
+    ] {
+        if found == "loaded-with-nil" {
+            assert!(
+                bench.refusal(code).contains("returns nil"),
+                "a refused call at load is `nil, denied`"
+            );
+            continue;
+        }
+        let text = bench.refusal(code);
+        assert!(
+            text.contains(found),
+            "{code}\n  says: {text}\n  not: {found}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_never_ends_or_grows_for_ever_is_refused() {
+    let bench = Bench::new();
+    let ticker = bench.ticker.clone();
+    bench.world.set_cpu_step(10_000);
+    let done = core::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(core::sync::atomic::Ordering::Relaxed) {
+                ticker.advance();
+                std::thread::yield_now();
+            }
+        });
+        for code in [
+            "while true do end",
+            "while true do pcall(function() while true do end end) end",
+        ] {
+            let text = bench.refusal(code);
+            assert!(text.contains("CPU time"), "{code}: {text}");
+        }
+        done.store(true, core::sync::atomic::Ordering::Relaxed);
+    });
+    bench.world.set_cpu_step(0);
+    for code in [
+        "local t = {} while true do table.insert(t, {}) end",
+        "return string.rep('x', 2e8)",
+    ] {
+        let text = bench.refusal(code);
+        assert!(text.contains("memory"), "{code}: {text}");
+    }
+}
+
+#[test]
+fn nothing_reaches_outside() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        return { action = { globals = function()
+            local found = {}
+            for _, name in { "loadstring", "load", "dofile", "getfenv", "setfenv", "collectgarbage", "io", "package", "task", "newproxy" } do
+                if _G[name] ~= nil then table.insert(found, name) end
+            end
+            for _, name in { "execute", "exit", "getenv", "remove", "rename", "tmpname" } do
+                if (os :: any)[name] ~= nil then table.insert(found, "os." .. name) end
+            end
+            return table.concat(found, " ")
+        end,
+        frozen = function()
+            local changed = {}
+            for name, library in { string = string, table = table, math = math, os = os, coroutine = coroutine } do
+                if pcall(function() library.injected = 1 end) then table.insert(changed, name) end
+            end
+            return table.concat(changed, " ")
+        end } }"#,
+    );
+    assert_eq!(module.execute("globals", ""), Ok(String::new()));
+    assert_eq!(module.execute("frozen", ""), Ok(String::new()));
+}
+
+#[test]
+fn files_of_a_folder_require_each_other_and_nothing_outside() {
+    let bench = Bench::new();
+    let main = r#"
+        local a = require("./lib/a")
+        return { action = { say = function() return a.say() .. require("./lib/late").word end } }"#;
+    let source = Bench::folder(&[
+        ("hello.luau", main),
+        (
+            "lib/a.luau",
+            "local b = require('./b')\nlocal top = require('../words')\nreturn { say = function() return b .. top end }",
+        ),
+        ("lib/b.luau", "return 'b'"),
+        ("lib/late.luau", "return { word = '!' }"),
+        ("words/init.luau", "return ' words'"),
+        ("hello.test.luau", "this is no Luau"),
+    ]);
+    let mut module = bench.load_source(&source);
+    assert_eq!(module.execute("say", ""), Ok("b words!".into()));
+    for (files, found) in [
+        (
+            &[
+                ("hello.luau", "require('./a')"),
+                ("a.luau", "require('./b')"),
+                ("b.luau", "require('./a')"),
+            ][..],
+            "a.luau requires b.luau requires a.luau",
+        ),
+        (
+            &[("hello.luau", "require('../secret')")][..],
+            "out of the module's folder",
+        ),
+        (
+            &[
+                ("hello.luau", "require('./word')"),
+                ("words.luau", "return 1"),
+            ][..],
+            "did you mean `words.luau`?",
+        ),
+        (
+            &[("hello.luau", "return {}"), ("x.luau", "local = 1")][..],
+            "hello/x.luau:1:",
+        ),
+        (
+            &[
+                ("hello.luau", "require('./x')"),
+                ("x.luau", "\nerror('deep')"),
+            ][..],
+            "hello/x.luau:2: deep",
+        ),
+    ] {
+        match bench.prepare(&Bench::folder(files)) {
+            Ok(_) => panic!("it was loaded: {files:?}"),
+            Err(error) => assert!(
+                error.message.contains(found),
+                "{}\n  not: {found}",
+                error.message
+            ),
+        }
+    }
+}
+
+#[test]
+fn what_waits_is_required_while_the_file_runs() {
+    let bench = Bench::new();
+    let prepared = bench
+        .prepare(&Bench::source(
+            "local db = require('@cohnect/db') return { action = {} }",
+        ))
+        .expect("it loads");
+    assert_eq!(prepared.imports(), [Interface::Db]);
+    let mut late = bench.load(
+        "return { action = { late = function() require('@cohnect/modules') end, fine = function() require('@cohnect/tags') return 'fine' end } }",
+    );
+    match late.fault("late") {
+        cohnect_host::export::Fault::Raised(text) => {
+            assert!(text.contains("at the top of the file"), "{text}")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(late.execute("fine", ""), Ok("fine".into()));
+}
+
+#[test]
+fn an_interface_without_its_grant_is_refused_by_name() {
+    let bench = Bench::new();
+    let mut charter = bench.world.charter("hello", false);
+    charter.grants = std::sync::Arc::default();
+    let probe = cohnect_host::context::Context::new(
+        charter,
+        Box::new(cohnect_host::seeded::Seeded::new(&[7; 32], 0)),
+    );
+    let source = Bench::source("local db = require('@cohnect/db') return {}");
+    let error = cohnect_host::replica::Language::prepare(&bench.luau, &source, probe)
+        .err()
+        .expect("it is refused");
+    assert!(error.message.contains("db:main"), "{error}");
+}
