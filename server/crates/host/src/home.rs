@@ -1,6 +1,6 @@
 //! A shard's replicas: their queues in order of arrival, what is due by itself, and the custodian's orders. It runs one call at a time, to its end, and
 //! hands the outcome and the effects for others to whoever drives it. It opens no socket, reads no clock and sends no mail of its own but the answers
-//! of calls that it can no longer run. A worker's replicas have a driver of their own.
+//! of calls that it can no longer run. A worker's replicas are driven by [`crate::worker`].
 
 mod aside;
 pub(crate) mod body;

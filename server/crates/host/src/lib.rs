@@ -23,3 +23,4 @@ pub mod seeded;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod watch;
+pub mod worker;

@@ -46,6 +46,12 @@ impl Layout {
         HomeId(self.shards + n % self.workers)
     }
 
+    /// The shard that carries out what a module on a worker leaves: always the same one, so that its order stays.
+    #[must_use]
+    pub fn shard_of_effects(self, module: &str) -> HomeId {
+        self.shard(spread(module, self.shards))
+    }
+
     /// Where the control thread's replies go.
     #[must_use]
     pub const fn control(self) -> HomeId {
@@ -63,6 +69,13 @@ impl Layout {
     pub const fn boxes(self) -> usize {
         self.shards as usize + self.workers as usize + 1
     }
+}
+
+/// Spreads names over so many homes, the same in every run.
+pub(crate) fn spread(name: &str, homes: u16) -> u16 {
+    let hash = blake3::hash(name.as_bytes());
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    (u32::from_le_bytes([a, b, c, d]) % u32::from(homes.max(1))) as u16
 }
 
 /// One copy of a module: where it is, and its number among the copies on this server.

@@ -54,6 +54,26 @@ pub struct Install {
     pub done: oneshot::Sender<Result<Option<Snapshot>, String>>,
 }
 
+impl Install {
+    /// The same code once more, for a replica of whose making nobody is told.
+    #[must_use]
+    pub fn again(&self, reason: StartReason) -> Self {
+        let (done, _) = oneshot::channel();
+        Self {
+            copy: self.copy.clone(),
+            prepared: Arc::clone(&self.prepared),
+            charter: self.charter.clone(),
+            seed: self.seed,
+            healthy: Arc::clone(&self.healthy),
+            replicas_max: self.replicas_max,
+            reason,
+            snapshot: None,
+            force: false,
+            done,
+        }
+    }
+}
+
 impl core::fmt::Debug for Install {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Install")

@@ -12,7 +12,7 @@ use crate::export::{Exports, PacketClaim, TopicClaim};
 use crate::function::Interface;
 use crate::limits::{FAST_DEADLINE, Limits};
 use crate::load::Files;
-use crate::mail::HomeId;
+use crate::mail::{HomeId, spread};
 use crate::manifest::{Manifest, Narrow};
 use crate::replica::{Prepared, Source};
 use crate::seeded::Seeded;
@@ -254,11 +254,11 @@ fn seats(
         (Placement::Single, false) => {
             let n = manifest
                 .shard
-                .unwrap_or_else(|| home_of(name, layout.shards));
+                .unwrap_or_else(|| spread(name, layout.shards));
             vec![seat(layout.shard(n), 0, 1)]
         }
         (Placement::Single, true) => {
-            vec![seat(layout.worker(home_of(name, layout.workers)), 0, 1)]
+            vec![seat(layout.worker(spread(name, layout.workers)), 0, 1)]
         }
         (Placement::PerShard, false) => (0..layout.shards)
             .map(|n| seat(layout.shard(n), u32::from(n), 1))
@@ -274,12 +274,6 @@ fn seats(
                 .collect()
         }
     })
-}
-
-fn home_of(name: &str, homes: u16) -> u16 {
-    let hash = blake3::hash(name.as_bytes());
-    let [a, b, c, d, ..] = *hash.as_bytes();
-    (u32::from_le_bytes([a, b, c, d]) % u32::from(homes.max(1))) as u16
 }
 
 fn notes(

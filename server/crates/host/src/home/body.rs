@@ -20,7 +20,6 @@ use crate::seeded::Seeded;
 pub(crate) enum Lane {
     /// On a shard.
     Fast,
-    #[allow(dead_code, reason = "workers are driven by a file that follows")]
     /// On a worker, where effects leave through this outlet whenever a call waits.
     Waiting(Arc<dyn Outlet>),
 }

@@ -170,7 +170,6 @@ impl Slot {
         }
     }
 
-    #[allow(dead_code, reason = "workers are driven by a file that follows")]
     /// The running call was given up: its replica is gone.
     pub(crate) fn abandon(&mut self, export: &Export, why: &str, now: Now) -> Ran {
         let outcome = Err(Fault::Ended(Ending::Wall, why.to_owned()));

@@ -9,6 +9,7 @@
 //! action t trap               … ends the replica; so do `deadline` and `memory`
 //! action s sleep 20           … sleeps so many milliseconds (workers only)
 //! action c call MODULE ACTION … calls another module with its input (workers only)
+//! action d sendcall OPCODE MODULE ACTION … sends, sets the timer `aside`, calls, sends OPCODE + 1 (workers only)
 //! action w which              … answers the generation and the counter: `2:17`
 //! action m mail MODULE ACTION … sends its input by mailbox; `request` asks for an answer with the tag `tag`
 //! action b send OPCODE        … sends its input to whoever called, or to everyone
@@ -268,6 +269,10 @@ impl WaitingReplica for Running {
                         let answer = self.call_module(word(1), word(2), &request.input).await;
                         return Ok(Returned::Answer(answer));
                     }
+                    "sendcall" => {
+                        let answer = self.send_and_call(words, &request.input).await;
+                        return Ok(Returned::Answer(answer));
+                    }
                     _ => {}
                 }
             }
@@ -313,6 +318,16 @@ impl Running {
             .enter(HostFunction::ModulesCall)?
             .modules_call(module, action, input.clone())?;
         called.await
+    }
+
+    async fn send_and_call(&mut self, words: &[String], input: &Payload) -> Result<Payload> {
+        let word = |n: usize| words.get(n).map_or("", String::as_str);
+        let opcode = word(1).parse().unwrap_or(0x0200);
+        self.send(opcode, Audience::Everyone, input.clone())?;
+        self.own(&["timer", "aside", "10"].map(str::to_owned))?;
+        let answer = self.call_module(word(2), word(3), input).await;
+        self.send(opcode + 1, Audience::Everyone, input.clone())?;
+        answer
     }
 
     fn run(&mut self, export: &Export) -> Outcome {

@@ -2,11 +2,11 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cohnect_capabilities::clients::{ClientInfo, Clients};
 use cohnect_capabilities::config::{Config, Secrets};
-use cohnect_capabilities::db::{Cursor, Databases, Isolation, RowSet, Transaction, Value};
+use cohnect_capabilities::db::{RowSet, Value};
 use cohnect_capabilities::feature_flags::{FeatureFlags, Subject};
 use cohnect_capabilities::logging::{Level, Logging, Record};
 use cohnect_capabilities::mailbox::{Mailboxes, Place as QueuePlace};
@@ -35,6 +35,8 @@ pub const EPOCH_US: u64 = 1_700_000_000_000_000;
 pub struct World {
     inner: Mutex<Inner>,
     monotonic_us: AtomicU64,
+    /// Where tokio's clock, paused in tests, stood at this world's beginning.
+    began: OnceLock<tokio::time::Instant>,
     /// What the CPU clock shows; `cpu_step_us` is added at each look.
     cpu_us: AtomicU64,
     cpu_step_us: AtomicU64,
@@ -42,7 +44,7 @@ pub struct World {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+pub(super) struct Inner {
     log: Vec<String>,
     state: BTreeMap<(Place, String), Entry>,
     version: u64,
@@ -53,7 +55,7 @@ struct Inner {
     secrets: BTreeMap<String, String>,
     modules: Vec<ModuleInfo>,
     answers: BTreeMap<(String, String), Result<Payload>>,
-    rows: VecDeque<Result<RowSet>>,
+    pub(super) rows: VecDeque<Result<RowSet>>,
     statements: Vec<(String, Vec<Value>)>,
     hangs: bool,
 }
@@ -65,7 +67,7 @@ impl World {
         Arc::default()
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,6 +149,11 @@ impl World {
         self.monotonic_us.fetch_add(us, Ordering::Relaxed);
     }
 
+    /// From now on time passes as it does for tokio's tasks.
+    pub fn follow_tokio(&self) {
+        self.began.get_or_init(tokio::time::Instant::now);
+    }
+
     /// Each look at the CPU clock finds that this much more was used.
     pub fn set_cpu_step(&self, us: u64) {
         self.cpu_step_us.store(us, Ordering::Relaxed);
@@ -221,7 +228,11 @@ impl World {
         }
     }
 
-    fn run(&self, statement: &str, params: Vec<Value>) -> BoxFuture<'static, Result<RowSet>> {
+    pub(super) fn run(
+        &self,
+        statement: &str,
+        params: Vec<Value>,
+    ) -> BoxFuture<'static, Result<RowSet>> {
         let mut inner = self.inner();
         inner.statements.push((statement.to_owned(), params));
         if inner.hangs {
@@ -290,7 +301,11 @@ impl World {
 
 impl Clock for World {
     fn now(&self) -> Now {
-        let monotonic_us = self.monotonic_us.load(Ordering::Relaxed);
+        let slept_us = self
+            .began
+            .get()
+            .map_or(0, |began| began.elapsed().as_micros() as u64);
+        let monotonic_us = self.monotonic_us.load(Ordering::Relaxed) + slept_us;
         Now {
             monotonic_us,
             wall_us: EPOCH_US + monotonic_us,
@@ -571,120 +586,5 @@ impl Calls for World {
         let key = (module.to_owned(), action.to_owned());
         let answer = self.inner().answers.get(&key).cloned();
         Box::pin(async move { answer.unwrap_or(Err(Error::NotFound)) })
-    }
-}
-
-impl Databases for World {
-    fn query<'a>(
-        &'a self,
-        _database: &'a str,
-        statement: &'a str,
-        params: Vec<Value>,
-    ) -> BoxFuture<'a, Result<RowSet>> {
-        self.run(statement, params)
-    }
-
-    fn execute<'a>(
-        &'a self,
-        _database: &'a str,
-        statement: &'a str,
-        params: Vec<Value>,
-    ) -> BoxFuture<'a, Result<u64>> {
-        let rows = self.run(statement, params);
-        Box::pin(async move { Ok(rows.await?.rows.len() as u64) })
-    }
-
-    fn execute_batch<'a>(
-        &'a self,
-        _database: &'a str,
-        statement: &'a str,
-        params: Vec<Vec<Value>>,
-    ) -> BoxFuture<'a, Result<u64>> {
-        let runs: Vec<_> = params
-            .into_iter()
-            .map(|params| self.run(statement, params))
-            .collect();
-        Box::pin(async move {
-            let count = runs.len() as u64;
-            for run in runs {
-                run.await?;
-            }
-            Ok(count)
-        })
-    }
-
-    fn begin<'a>(
-        &'a self,
-        _database: &'a str,
-        _isolation: Isolation,
-    ) -> BoxFuture<'a, Result<Box<dyn Transaction>>> {
-        let begun = self.run("begin", Vec::new());
-        let rest: VecDeque<_> = core::mem::take(&mut self.inner().rows);
-        Box::pin(async move {
-            begun.await?;
-            Ok(Box::new(Scripted { rows: rest }) as Box<dyn Transaction>)
-        })
-    }
-
-    fn open<'a>(
-        &'a self,
-        _database: &'a str,
-        statement: &'a str,
-        params: Vec<Value>,
-    ) -> BoxFuture<'a, Result<Box<dyn Cursor>>> {
-        let rows = self.run(statement, params);
-        Box::pin(async move {
-            let rows = rows.await?;
-            Ok(Box::new(Pages(rows)) as Box<dyn Cursor>)
-        })
-    }
-}
-
-/// A transaction that answers with the rows that were pushed before it began.
-#[derive(Debug)]
-struct Scripted {
-    rows: VecDeque<Result<RowSet>>,
-}
-
-impl Transaction for Scripted {
-    fn query<'a>(
-        &'a mut self,
-        _statement: &'a str,
-        _params: Vec<Value>,
-    ) -> BoxFuture<'a, Result<RowSet>> {
-        let rows = self.rows.pop_front();
-        Box::pin(async move { rows.unwrap_or_else(|| Ok(RowSet::default())) })
-    }
-
-    fn execute<'a>(
-        &'a mut self,
-        statement: &'a str,
-        params: Vec<Value>,
-    ) -> BoxFuture<'a, Result<u64>> {
-        let rows = self.query(statement, params);
-        Box::pin(async move { Ok(rows.await?.rows.len() as u64) })
-    }
-
-    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn rollback(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
-struct Pages(RowSet);
-
-impl Cursor for Pages {
-    fn columns(&self) -> Vec<String> {
-        self.0.columns.clone()
-    }
-
-    fn next(&mut self, limit: u32) -> BoxFuture<'_, Result<Vec<Vec<Value>>>> {
-        let limit = if limit == 0 { 2 } else { limit as usize };
-        let rest = self.0.rows.split_off(limit.min(self.0.rows.len()));
-        let page = core::mem::replace(&mut self.0.rows, rest);
-        Box::pin(async move { Ok(page) })
     }
 }

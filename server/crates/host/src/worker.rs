@@ -1,0 +1,297 @@
+//! A worker: replicas that may wait, each a local task of one thread, one call at a time each. This file takes the mail and brings it to the copies;
+//! what becomes of a call is [`crate::home`]'s, the same as on a shard. It spawns no thread and reads no clock but the one it is given and tokio's, so
+//! it runs in a paused runtime as well.
+//!
+//! What a replica leaves goes to one shard, always the same, at once when the replica waits and when a call ends; so its order stays.
+
+mod replica_task;
+mod station;
+#[cfg(test)]
+mod tests;
+
+use core::cell::RefCell;
+use core::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cohnect_capabilities::Effect;
+use tokio::sync::Notify;
+
+use self::station::Station;
+use crate::context::{Identity, Outlet};
+use crate::deadline::Ticker;
+use crate::export::{Export, ServerEvent, StartReason, StopReason};
+use crate::home::body::{Lane, ReplicaNumbers};
+use crate::home::slot::Slot;
+use crate::home::wants;
+use crate::mail::{Address, Answer, Answered, Call, HomeId, Mail, NotRun, Post, Waker};
+use crate::now::{Clock, Now};
+use crate::order::{Install, Order};
+
+/// Wakes a worker: the waker of its box.
+#[derive(Debug, Default)]
+pub struct Bell(Notify);
+
+impl Waker for Bell {
+    fn wake(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct WorkerSetup {
+    /// Which home it is.
+    pub id: HomeId,
+    /// The boxes of all homes.
+    pub post: Arc<Post>,
+    /// The waker that its own box was made with.
+    pub bell: Arc<Bell>,
+    /// The server's clock; it runs as fast as tokio's.
+    pub clock: Arc<dyn Clock>,
+    /// The tick.
+    pub ticker: Ticker,
+}
+
+impl core::fmt::Debug for WorkerSetup {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("WorkerSetup")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs a worker until `stop` is done. Its replicas are local tasks, so it needs a `LocalSet` or a `LocalRuntime`; the custodian removes them before
+/// the worker is stopped.
+pub async fn run(setup: WorkerSetup, stop: impl Future<Output = ()>) {
+    let shared = Rc::new(Shared::new(setup));
+    let mut stop = core::pin::pin!(stop);
+    let mut mail = Vec::new();
+    loop {
+        shared.setup.post.collect(shared.setup.id, &mut mail);
+        for (_, letter) in mail.drain(..) {
+            shared.take(letter);
+        }
+        if shared.setup.post.doze(shared.setup.id) {
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                () = shared.setup.bell.0.notified() => {}
+            }
+            shared.setup.post.awake(shared.setup.id);
+        } else {
+            // The replicas have their turn even while mail keeps coming.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// What the tasks of one worker have in common.
+struct Shared {
+    setup: WorkerSetup,
+    numbers: Arc<ReplicaNumbers>,
+    stations: RefCell<BTreeMap<Address, Rc<Station>>>,
+}
+
+impl Shared {
+    fn new(setup: WorkerSetup) -> Self {
+        Self {
+            numbers: Arc::new(ReplicaNumbers::new(setup.id)),
+            setup,
+            stations: RefCell::default(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.setup.clock.now()
+    }
+
+    fn take(self: &Rc<Self>, letter: Mail) {
+        match letter {
+            Mail::Call(call) => self.queue(call),
+            Mail::Order(Order::Install(install)) => self.install(*install),
+            Mail::Order(Order::Switch(install)) => self.switch(*install),
+            Mail::Order(Order::Remove { copy, reason, done }) => {
+                let station = self.stations.borrow_mut().remove(&copy);
+                match station {
+                    Some(station) => station.leave(reason, done),
+                    None => done.send(()).unwrap_or_default(),
+                }
+            }
+            Mail::Order(Order::Event(event)) => self.announce(&event),
+            // Stages never wait, so none of them lives here.
+            Mail::Walk(walk) => {
+                self.answer(walk.answer, Answered::not_run(NotRun::Unavailable));
+            }
+            // A worker calls nobody by ticket, carries nothing out and has no clients.
+            Mail::Reply(..) | Mail::Effects(..) | Mail::Fanout(_) => {}
+        }
+    }
+
+    fn queue(self: &Rc<Self>, call: Call) {
+        let station = self.stations.borrow().get(&call.to).cloned();
+        let Some(station) = station else {
+            self.answer(call.answer, Answered::not_run(NotRun::Unknown));
+            return;
+        };
+        if !station.code().healthy.load(Ordering::Relaxed) {
+            self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+            return;
+        }
+        station.push(call);
+        self.staff(&station);
+    }
+
+    /// Makes one more replica for a copy that may have several, if all of them are busy.
+    fn staff(self: &Rc<Self>, station: &Rc<Station>) {
+        if !station.hires() {
+            return;
+        }
+        let (shared, station) = (Rc::clone(self), Rc::clone(station));
+        tokio::task::spawn_local(async move {
+            let code = station.code();
+            let epoch = station.epoch();
+            // Its timers and signals are its own: those of the name belong to the first.
+            let mut again = code.again(StartReason::Loaded);
+            again.charter.timers = Arc::default();
+            again.charter.signals = Arc::default();
+            match shared.make(&again).await {
+                Ok(slot) => replica_task::live(shared, station, slot, epoch).await,
+                Err(problem) => {
+                    tracing::warn!(module = %station.address().module, "no further replica: {problem}");
+                    station.quit();
+                    if station.is_deserted() {
+                        for call in station.drain() {
+                            shared.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn install(self: &Rc<Self>, install: Install) {
+        if self.stations.borrow().contains_key(&install.copy) {
+            install
+                .done
+                .send(Err("this copy is already here".to_owned()))
+                .unwrap_or_default();
+            return;
+        }
+        let shared = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            match shared.make(&install).await {
+                Err(problem) => install.done.send(Err(problem)).unwrap_or_default(),
+                Ok(slot) => {
+                    let station = Rc::new(Station::new(install.again(StartReason::Loaded)));
+                    let copy = install.copy.clone();
+                    let here = Rc::clone(&station);
+                    shared.stations.borrow_mut().insert(copy, here);
+                    install.done.send(Ok(None)).unwrap_or_default();
+                    replica_task::live(shared, station, slot, 0).await;
+                }
+            }
+        });
+    }
+
+    fn switch(self: &Rc<Self>, install: Install) {
+        let station = self.stations.borrow().get(&install.copy).cloned();
+        let Some(station) = station else {
+            install
+                .done
+                .send(Err("this copy is not here".to_owned()))
+                .unwrap_or_default();
+            return;
+        };
+        if station.is_single() && install.replicas_max == 1 {
+            let now = self.now();
+            station.order(install, now);
+            return;
+        }
+        // Where there are several, new calls go to new replicas and the old ones end when they are idle; no state goes over.
+        let shared = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            match shared.make(&install).await {
+                Err(problem) => install.done.send(Err(problem)).unwrap_or_default(),
+                Ok(slot) => {
+                    let epoch = station.renew(install.again(StartReason::Loaded));
+                    install.done.send(Ok(None)).unwrap_or_default();
+                    replica_task::live(shared, station, slot, epoch).await;
+                }
+            }
+        });
+    }
+
+    async fn make(&self, install: &Install) -> Result<Slot, String> {
+        let outlet = Arc::new(ShardOutlet {
+            post: Arc::clone(&self.setup.post),
+            from: self.setup.id,
+        });
+        let mut effects = Vec::new();
+        let making = Slot::install(
+            install,
+            Lane::Waiting(outlet),
+            Arc::clone(&self.numbers),
+            &*self.setup.clock,
+            &mut effects,
+        );
+        let slot = replica_task::metered(&self.setup.ticker, making).await?;
+        self.release(slot.identity(), effects);
+        Ok(slot)
+    }
+
+    fn announce(self: &Rc<Self>, event: &ServerEvent) {
+        let stations: Vec<_> = self.stations.borrow().values().cloned().collect();
+        for station in stations {
+            let wanted = wants(&station.code().prepared.exports().server_events, event);
+            if wanted && station.has_room_for_events() {
+                let export = Export::Event(event.clone());
+                station.push(Call::own(station.address().clone(), export));
+                self.staff(&station);
+            }
+        }
+    }
+
+    /// Sends what a replica left to the shard that carries it out.
+    fn release(&self, identity: &Identity, effects: Vec<Effect>) {
+        send_effects(&self.setup.post, self.setup.id, identity, effects);
+    }
+
+    fn answer(&self, answer: Answer, answered: Answered) {
+        match answer {
+            Answer::Nobody => {}
+            Answer::Home(home, ticket) => {
+                let reply = Mail::Reply(ticket, answered);
+                self.setup
+                    .post
+                    .deliver(self.setup.id, home, &mut vec![reply]);
+            }
+            // A waiter that is gone has given the answer up.
+            Answer::Waiter(waiter) => drop(waiter.send(answered)),
+        }
+    }
+}
+
+/// Carries the effects of a call away while it waits.
+struct ShardOutlet {
+    post: Arc<Post>,
+    from: HomeId,
+}
+
+impl Outlet for ShardOutlet {
+    fn release(&self, identity: &Identity, _now: Now, effects: Vec<Effect>) {
+        send_effects(&self.post, self.from, identity, effects);
+    }
+}
+
+fn send_effects(post: &Post, from: HomeId, identity: &Identity, effects: Vec<Effect>) {
+    if !effects.is_empty() {
+        let to = post.layout().shard_of_effects(&identity.module);
+        let mail = Mail::Effects(Arc::clone(&identity.address), effects);
+        post.deliver(from, to, &mut vec![mail]);
+    }
+}
+
+/// Why replicas of a copy that may have several end when new code came.
+const REPLACED: StopReason = StopReason::Swapped;

@@ -1,0 +1,178 @@
+//! The life of one replica on a worker: it takes calls from its copy's queue, runs what is due by itself between them, and obeys its copy's orders.
+
+use core::pin::pin;
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::station::Station;
+use super::{REPLACED, Shared};
+use crate::deadline::Ticker;
+use crate::export::{Export, StartReason, StopReason};
+use crate::home::slot::{Ran, Slot};
+use crate::mail::{Answer, Answered, Call, NotRun};
+use crate::order::Install;
+
+/// Lives until its copy goes, or newer code has come for a copy with several replicas.
+pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slot, epoch: u64) {
+    let mut own = VecDeque::new();
+    let mut own_first = true;
+    loop {
+        let now = shared.now();
+        slot.poll(now, |export| own.push_back(export));
+        if let Some(reason) = station.leaving() {
+            say_goodbye(&shared, &station, &mut slot).await;
+            stop(&shared, &mut slot, reason).await;
+            station.quit();
+            return;
+        }
+        if station.epoch() != epoch {
+            stop(&shared, &mut slot, REPLACED).await;
+            station.quit();
+            return;
+        }
+        if let Some(install) = station.next_order() {
+            switch(&shared, &station, &mut slot, install).await;
+            continue;
+        }
+        // What it does by itself and what others ask of it take turns.
+        let call = if own_first {
+            own.pop_front().map(|export| of_own(&slot, export))
+        } else {
+            None
+        }
+        .or_else(|| station.next_call())
+        .or_else(|| own.pop_front().map(|export| of_own(&slot, export)));
+        own_first = !own_first;
+        if let Some(call) = call {
+            run(&shared, &station, &mut slot, call).await;
+            tokio::task::yield_now().await;
+        } else {
+            let at_most = slot
+                .next_us(now)
+                .map(|due| Duration::from_micros(due.saturating_sub(now.monotonic_us)));
+            station.wait(at_most).await;
+        }
+    }
+}
+
+/// Holds the tick while the future is polled, since only then a guest runs.
+pub(super) async fn metered<T>(ticker: &Ticker, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    core::future::poll_fn(|context| {
+        let _running = ticker.running();
+        future.as_mut().poll(context)
+    })
+    .await
+}
+
+fn of_own(slot: &Slot, export: Export) -> Call {
+    Call::own(slot.address.clone(), export)
+}
+
+async fn run(shared: &Shared, station: &Station, slot: &mut Slot, call: Call) {
+    let Call {
+        mut export,
+        answer,
+        chain,
+        expires_us,
+        place,
+        to: _,
+    } = call;
+    let ran = run_until_hurried(shared, station, slot, &mut export, chain, expires_us).await;
+    let ran = match ran {
+        Some(ran) => ran,
+        None => slot.abandon(&export, "ended by force, for a swap", shared.now()),
+    };
+    drop(place);
+    finish(shared, answer, ran);
+}
+
+/// Runs one call to its end; none when an order by force did not wait for it.
+async fn run_until_hurried(
+    shared: &Shared,
+    station: &Station,
+    slot: &mut Slot,
+    export: &mut Export,
+    chain: Vec<Arc<str>>,
+    expires_us: Option<u64>,
+) -> Option<Ran> {
+    let name = export.name();
+    let clock = &*shared.setup.clock;
+    let mut running = pin!(metered(
+        &shared.setup.ticker,
+        slot.run(export, chain, expires_us, clock)
+    ));
+    loop {
+        if station.is_forced() {
+            return None;
+        }
+        let gives_up = station.gives_up_us();
+        let given_up = async {
+            match gives_up {
+                None => core::future::pending().await,
+                Some(at) => {
+                    let left = at.saturating_sub(shared.now().monotonic_us);
+                    tokio::time::sleep(Duration::from_micros(left)).await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            ran = &mut running => return Some(ran),
+            () = station.hurried() => {}
+            () = given_up => station.give_up(name),
+        }
+    }
+}
+
+fn finish(shared: &Shared, answer: Answer, ran: Ran) {
+    shared.release(&ran.identity, ran.effects);
+    let generation = if ran.outcome.is_ok() {
+        ran.identity.generation
+    } else {
+        0
+    };
+    let answered = Answered {
+        outcome: ran.outcome,
+        generation,
+    };
+    shared.answer(answer, answered);
+}
+
+async fn switch(shared: &Shared, station: &Station, slot: &mut Slot, install: Install) {
+    if install.done.is_closed() {
+        // The custodian is gone, or has given it up.
+        return;
+    }
+    let mut effects = Vec::new();
+    let switching = slot.switch(&install, &*shared.setup.clock, &mut effects);
+    let outcome = metered(&shared.setup.ticker, switching).await;
+    shared.release(slot.identity(), effects);
+    if outcome.is_ok() {
+        station.took_over(install.again(StartReason::Loaded));
+    }
+    install.done.send(outcome).unwrap_or_default();
+}
+
+/// Answers what still waits, and tells of the events that were queued: that it goes is one of them.
+async fn say_goodbye(shared: &Shared, station: &Station, slot: &mut Slot) {
+    for mut call in station.drain() {
+        if let Export::Event(_) = call.export {
+            let clock = &*shared.setup.clock;
+            let telling = slot.run(&mut call.export, Vec::new(), None, clock);
+            let ran = metered(&shared.setup.ticker, telling).await;
+            shared.release(&ran.identity, ran.effects);
+        } else {
+            shared.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+        }
+    }
+}
+
+async fn stop(shared: &Shared, slot: &mut Slot, reason: StopReason) {
+    let mut effects = Vec::new();
+    let stopping = slot.stop(reason, &*shared.setup.clock, &mut effects);
+    metered(&shared.setup.ticker, stopping).await;
+    shared.release(slot.identity(), effects);
+}

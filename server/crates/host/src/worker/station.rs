@@ -1,0 +1,194 @@
+//! One copy on a worker, as its replicas share it: the queue they take calls from, the orders for it, the code that further replicas are made from. It
+//! runs nothing.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::export::StopReason;
+use crate::home::QUEUED_MAX;
+use crate::mail::{Address, Call};
+use crate::now::Now;
+use crate::order::Install;
+
+/// One copy, with one replica or several.
+pub(super) struct Station {
+    address: Address,
+    code: RefCell<Rc<Install>>,
+    /// Counts the codes; a replica of an older one ends when it is idle.
+    epoch: Cell<u64>,
+    /// Bounded by the places that calls bring.
+    queue: RefCell<VecDeque<Call>>,
+    /// Swaps that wait for the running call, each with its moment of giving up; the custodian sends one at a time.
+    orders: RefCell<VecDeque<(Install, u64)>>,
+    leaving: Cell<Option<StopReason>>,
+    gone: Cell<Option<oneshot::Sender<()>>>,
+    replicas: Cell<u32>,
+    idle: Cell<u32>,
+    /// Rings for each call, and for all replicas when the copy itself changes.
+    bell: Notify,
+    /// Rings when an order comes, also for a replica that runs a call.
+    hurry: Notify,
+}
+
+impl Station {
+    /// A copy whose first replica has just been made.
+    pub(super) fn new(code: Install) -> Self {
+        Self {
+            address: code.copy.clone(),
+            code: RefCell::new(Rc::new(code)),
+            epoch: Cell::new(0),
+            queue: RefCell::default(),
+            orders: RefCell::default(),
+            leaving: Cell::new(None),
+            gone: Cell::new(None),
+            replicas: Cell::new(1),
+            idle: Cell::new(0),
+            bell: Notify::new(),
+            hurry: Notify::new(),
+        }
+    }
+
+    pub(super) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn code(&self) -> Rc<Install> {
+        Rc::clone(&self.code.borrow())
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    pub(super) fn is_single(&self) -> bool {
+        self.code.borrow().replicas_max == 1
+    }
+
+    pub(super) fn push(&self, call: Call) {
+        self.queue.borrow_mut().push_back(call);
+        self.bell.notify_one();
+    }
+
+    pub(super) fn next_call(&self) -> Option<Call> {
+        self.queue.borrow_mut().pop_front()
+    }
+
+    pub(super) fn drain(&self) -> VecDeque<Call> {
+        self.queue.take()
+    }
+
+    pub(super) fn has_room_for_events(&self) -> bool {
+        self.queue.borrow().len() < QUEUED_MAX
+    }
+
+    /// Takes a place for one more replica, if calls wait and all of those that are there are busy.
+    pub(super) fn hires(&self) -> bool {
+        let wanted = self.leaving.get().is_none()
+            && self.queue.borrow().len() > self.idle.get() as usize
+            && self.replicas.get() < self.code.borrow().replicas_max;
+        if wanted {
+            self.replicas.set(self.replicas.get() + 1);
+        }
+        wanted
+    }
+
+    /// One replica less; the last one to go says so.
+    pub(super) fn quit(&self) {
+        self.replicas.set(self.replicas.get().saturating_sub(1));
+        if self.replicas.get() == 0
+            && let Some(gone) = self.gone.take()
+        {
+            gone.send(()).unwrap_or_default();
+        }
+    }
+
+    pub(super) const fn is_deserted(&self) -> bool {
+        self.replicas.get() == 0
+    }
+
+    /// New code for replicas that carry nothing over; the first of them is there. Returns its number.
+    pub(super) fn renew(&self, code: Install) -> u64 {
+        *self.code.borrow_mut() = Rc::new(code);
+        self.epoch.set(self.epoch.get() + 1);
+        self.replicas.set(self.replicas.get() + 1);
+        self.bell.notify_waiters();
+        self.epoch.get()
+    }
+
+    /// New code took over in the one replica.
+    pub(super) fn took_over(&self, code: Install) {
+        *self.code.borrow_mut() = Rc::new(code);
+    }
+
+    /// The copy goes: its replicas end when they are idle.
+    pub(super) fn leave(&self, reason: StopReason, done: oneshot::Sender<()>) {
+        self.leaving.set(Some(reason));
+        if self.is_deserted() {
+            done.send(()).unwrap_or_default();
+            return;
+        }
+        self.gone.set(Some(done));
+        self.bell.notify_waiters();
+    }
+
+    pub(super) const fn leaving(&self) -> Option<StopReason> {
+        self.leaving.get()
+    }
+
+    /// A swap for the one replica.
+    pub(super) fn order(&self, install: Install, now: Now) {
+        let wait = install.charter.limits.swap_wait;
+        let wait_us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        let until_us = now.monotonic_us.saturating_add(wait_us);
+        self.orders.borrow_mut().push_back((install, until_us));
+        self.bell.notify_waiters();
+        self.hurry.notify_one();
+    }
+
+    pub(super) fn next_order(&self) -> Option<Install> {
+        let (install, _) = self.orders.borrow_mut().pop_front()?;
+        Some(install)
+    }
+
+    /// Whether the first order does not wait for the running call.
+    pub(super) fn is_forced(&self) -> bool {
+        self.orders
+            .borrow()
+            .front()
+            .is_some_and(|(install, _)| install.force)
+    }
+
+    /// When the first order gives up.
+    pub(super) fn gives_up_us(&self) -> Option<u64> {
+        self.orders.borrow().front().map(|(_, until_us)| *until_us)
+    }
+
+    /// Gives the first order up, saying for what it waited.
+    pub(super) fn give_up(&self, running: &str) {
+        if let Some(install) = self.next_order() {
+            let waited = install.charter.limits.swap_wait.as_secs();
+            let problem = format!("it waited {waited} s for the running call, `{running}`, to end");
+            install.done.send(Err(problem)).unwrap_or_default();
+        }
+    }
+
+    /// Waits for something to do, at most this long.
+    pub(super) async fn wait(&self, at_most: Option<Duration>) {
+        self.idle.set(self.idle.get() + 1);
+        let rung = self.bell.notified();
+        match at_most {
+            None => rung.await,
+            Some(time) => drop(tokio::time::timeout(time, rung).await),
+        }
+        self.idle.set(self.idle.get().saturating_sub(1));
+    }
+
+    /// Waits until an order comes.
+    pub(super) async fn hurried(&self) {
+        self.hurry.notified().await;
+    }
+}
