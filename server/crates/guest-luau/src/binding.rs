@@ -148,7 +148,7 @@ pub(crate) fn reply<T: IntoLuau>(
     }
 }
 
-fn refused(function: HostFunction, error: &Error) -> mlua::Error {
+pub(crate) fn refused(function: HostFunction, error: &Error) -> mlua::Error {
     let row = function.row();
     mlua::Error::runtime(format!(
         "{}.{}: {error}",

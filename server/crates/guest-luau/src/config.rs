@@ -1,7 +1,20 @@
-//! `config`: generated. Do not edit.
+//! `config` for scripts: written from `wit/config.wit` by `module-sdk/generator`. Do not edit.
+
+use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
+use crate::convert::{Arg, Pass};
 
-pub(crate) fn bind(_binder: &Binder<'_>) -> mlua::Result<()> {
+pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
+    binder.plain(
+        "get",
+        HostFunction::ConfigGet,
+        |entered, Arg(mut key): Arg<String>| entered.config_get(key.pass()),
+    )?;
+    binder.plain(
+        "secret",
+        HostFunction::ConfigSecret,
+        |entered, Arg(mut name): Arg<String>| entered.config_secret(name.pass()),
+    )?;
     Ok(())
 }

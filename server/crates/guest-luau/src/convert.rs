@@ -11,9 +11,6 @@ use mlua::{FromLua, Lua, Table, Value};
 
 use crate::host::Host;
 
-#[allow(unused_imports, reason = "used by the generated interfaces")]
-pub(crate) use data::rows;
-#[allow(unused_imports, reason = "used by the generated interfaces")]
 pub(crate) use data::{Params, ParamsEach};
 pub(crate) use variants::{close_reason, delivery, error_of, failure, single};
 

@@ -1,7 +1,35 @@
-//! `feature_flags`: generated. Do not edit.
+//! `feature-flags` for scripts: written from `wit/feature-flags.wit` by `module-sdk/generator`. Do not edit.
+
+use cohnect_capabilities::feature_flags::Subject;
+use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
+use crate::convert::{Arg, Pass};
 
-pub(crate) fn bind(_binder: &Binder<'_>) -> mlua::Result<()> {
+pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
+    binder.plain(
+        "enabled",
+        HostFunction::FeatureFlagsEnabled,
+        |entered, (Arg(mut name), Arg(mut fallback)): (Arg<String>, Arg<bool>)| {
+            entered.feature_flags_enabled(name.pass(), fallback.pass())
+        },
+    )?;
+    binder.plain(
+        "enabled_for",
+        HostFunction::FeatureFlagsEnabledFor,
+        |entered,
+         (Arg(mut name), Arg(mut who), Arg(mut fallback)): (
+            Arg<String>,
+            Arg<Subject>,
+            Arg<bool>,
+        )| { entered.feature_flags_enabled_for(name.pass(), who.pass(), fallback.pass()) },
+    )?;
+    binder.plain(
+        "value",
+        HostFunction::FeatureFlagsValue,
+        |entered, (Arg(mut name), Arg(mut who)): (Arg<String>, Arg<Subject>)| {
+            entered.feature_flags_value(name.pass(), who.pass())
+        },
+    )?;
     Ok(())
 }

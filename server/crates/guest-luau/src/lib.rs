@@ -9,6 +9,10 @@
     dead_code,
     reason = "the interfaces that use the rest are generated next"
 )]
+#![allow(
+    clippy::type_complexity,
+    reason = "in the written bindings a tuple type is the list of a function's parameters"
+)]
 
 mod background;
 mod binding;

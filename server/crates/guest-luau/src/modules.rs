@@ -1,7 +1,24 @@
-//! `modules`: generated. Do not edit.
+//! `modules` for scripts: written from `wit/modules.wit` by `module-sdk/generator`. Do not edit.
+
+use cohnect_capabilities::Payload;
+use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
+use crate::convert::{Arg, Pass};
 
-pub(crate) fn bind(_binder: &Binder<'_>) -> mlua::Result<()> {
+pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
+    binder.waiting(
+        "call",
+        HostFunction::ModulesCall,
+        |entered,
+         (Arg(mut module), Arg(mut action), Arg(mut input)): (
+            Arg<String>,
+            Arg<String>,
+            Arg<Payload>,
+        )| { entered.modules_call(module.pass(), action.pass(), input.pass()) },
+    )?;
+    binder.plain("loaded", HostFunction::ModulesLoaded, |entered, (): ()| {
+        entered.modules_loaded()
+    })?;
     Ok(())
 }

@@ -3,6 +3,17 @@
 use core::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use cohnect_capabilities::{BoxFuture, Error, Result};
+use cohnect_host::function::HostFunction;
+use mlua::{Lua, Value};
+
+use crate::binding::{may_wait, refused, reply};
+use crate::convert::IntoLuau;
+use crate::host::Host;
+
+/// What a method that can fail returns to Luau.
+type Reply = mlua::Result<core::result::Result<Value, Value>>;
+
 /// A thing with an end, or the place where it was.
 pub(crate) struct Slot<T: ?Sized>(RefCell<Option<Box<T>>>);
 
@@ -49,5 +60,82 @@ impl Resources {
                 thing.end();
             }
         }
+    }
+}
+
+/// The host of the machine that a method runs in.
+fn host_of(lua: &Lua) -> mlua::Result<Rc<Host>> {
+    lua.app_data_ref::<Rc<Host>>()
+        .map(|host| Rc::clone(&host))
+        .ok_or_else(|| mlua::Error::runtime("the virtual machine is not ready"))
+}
+
+/// A method that waits: the thing is out of its place for as long as that takes.
+pub(crate) async fn step<T, R>(
+    lua: &Lua,
+    slot: &Slot<T>,
+    function: HostFunction,
+    work: impl for<'a> FnOnce(&'a mut T) -> BoxFuture<'a, Result<R>>,
+) -> Reply
+where
+    T: ?Sized,
+    R: IntoLuau + Send,
+{
+    let host = host_of(lua)?;
+    if let Err(error) = may_wait(lua, &host) {
+        return reply::<R>(&host, lua, Err(error));
+    }
+    let Some(mut thing) = slot.take() else {
+        return reply::<R>(&host, lua, Err(Error::Closed));
+    };
+    let result = match host.enter(function, |entered| entered.db_step(work(&mut *thing))) {
+        Ok(future) => future.await,
+        Err(error) => Err(error),
+    };
+    slot.put(thing);
+    reply(&host, lua, result)
+}
+
+/// A method that waits and ends the thing.
+pub(crate) async fn finish<T, R>(
+    lua: &Lua,
+    slot: &Slot<T>,
+    function: HostFunction,
+    work: impl FnOnce(Box<T>) -> BoxFuture<'static, Result<R>>,
+) -> Reply
+where
+    T: ?Sized,
+    R: IntoLuau + Send + 'static,
+{
+    let host = host_of(lua)?;
+    if let Err(error) = may_wait(lua, &host) {
+        return reply::<R>(&host, lua, Err(error));
+    }
+    let Some(thing) = slot.take() else {
+        return reply::<R>(&host, lua, Err(Error::Closed));
+    };
+    let result = match host.enter(function, |entered| entered.db_step(work(thing))) {
+        Ok(future) => future.await,
+        Err(error) => Err(error),
+    };
+    reply(&host, lua, result)
+}
+
+/// A method that only looks.
+pub(crate) fn look<T: ?Sized, R: IntoLuau>(
+    lua: &Lua,
+    slot: &Slot<T>,
+    function: HostFunction,
+    work: impl FnOnce(&T) -> R,
+) -> mlua::Result<Value> {
+    let host = host_of(lua)?;
+    let Some(thing) = slot.take() else {
+        return Err(refused(function, &Error::Closed));
+    };
+    let result = host.enter(function, |_| Ok(work(&thing)));
+    slot.put(thing);
+    match result {
+        Ok(value) => value.into_luau(lua, &host),
+        Err(error) => Err(refused(function, &error)),
     }
 }

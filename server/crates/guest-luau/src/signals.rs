@@ -1,7 +1,18 @@
-//! `signals`: generated. Do not edit.
+//! `signals` for scripts: written from `wit/signals.wit` by `module-sdk/generator`. Do not edit.
+
+use cohnect_capabilities::Payload;
+use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
+use crate::convert::{Arg, Pass};
 
-pub(crate) fn bind(_binder: &Binder<'_>) -> mlua::Result<()> {
+pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
+    binder.fallible(
+        "raise",
+        HostFunction::SignalsRaise,
+        |entered, (Arg(mut name), Arg(mut body)): (Arg<String>, Arg<Payload>)| {
+            entered.signals_raise(name.pass(), body.pass())
+        },
+    )?;
     Ok(())
 }

@@ -1,12 +1,68 @@
-//! `state`: generated from `wit/state.wit`. Do not edit.
+//! `state` for scripts: written from `wit/state.wit` by `module-sdk/generator`. Do not edit.
 
-use cohnect_capabilities::Scope;
+use cohnect_capabilities::{Payload, Scope};
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
 use crate::convert::{Arg, Pass, Seconds};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
+    binder.fallible(
+        "get",
+        HostFunction::StateGet,
+        |entered, (Arg(mut scope), Arg(mut key)): (Arg<Scope>, Arg<String>)| {
+            entered.state_get(scope.pass(), key.pass())
+        },
+    )?;
+    binder.fallible(
+        "get_many",
+        HostFunction::StateGetMany,
+        |entered, (Arg(mut scope), Arg(mut keys)): (Arg<Scope>, Arg<Vec<String>>)| {
+            entered.state_get_many(scope.pass(), keys.pass())
+        },
+    )?;
+    binder.fallible(
+        "scan",
+        HostFunction::StateScan,
+        |entered,
+         (Arg(mut scope), Arg(mut prefix), Arg(mut after), Arg(mut limit)): (
+            Arg<Scope>,
+            Arg<String>,
+            Arg<Option<String>>,
+            Arg<u32>,
+        )| { entered.state_scan(scope.pass(), prefix.pass(), after.pass(), limit.pass()) },
+    )?;
+    binder.fallible(
+        "set",
+        HostFunction::StateSet,
+        |entered,
+         (Arg(mut scope), Arg(mut key), Arg(mut value), Arg(mut ttl)): (
+            Arg<Scope>,
+            Arg<String>,
+            Arg<Payload>,
+            Arg<Seconds>,
+        )| { entered.state_set(scope.pass(), key.pass(), value.pass(), ttl.pass()) },
+    )?;
+    binder.fallible(
+        "compare_and_set",
+        HostFunction::StateCompareAndSet,
+        |entered,
+         (Arg(mut scope), Arg(mut key), Arg(mut expected), Arg(mut value), Arg(mut ttl)): (
+            Arg<Scope>,
+            Arg<String>,
+            Arg<u64>,
+            Arg<Payload>,
+            Arg<Seconds>,
+        )| {
+            entered.state_compare_and_set(
+                scope.pass(),
+                key.pass(),
+                expected.pass(),
+                value.pass(),
+                ttl.pass(),
+            )
+        },
+    )?;
     binder.fallible(
         "add",
         HostFunction::StateAdd,
@@ -18,5 +74,15 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
             Arg<Seconds>,
         )| { entered.state_add(scope.pass(), key.pass(), delta.pass(), ttl.pass()) },
     )?;
+    binder.fallible(
+        "remove",
+        HostFunction::StateRemove,
+        |entered, (Arg(mut scope), Arg(mut key)): (Arg<Scope>, Arg<String>)| {
+            entered.state_remove(scope.pass(), key.pass())
+        },
+    )?;
+    binder.fallible("apply", HostFunction::StateApply, |entered, (): ()| {
+        entered.state_apply()
+    })?;
     Ok(())
 }

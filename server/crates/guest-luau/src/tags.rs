@@ -1,7 +1,44 @@
-//! `tags`: generated. Do not edit.
+//! `tags` for scripts: written from `wit/tags.wit` by `module-sdk/generator`. Do not edit.
+
+use cohnect_capabilities::ClientId;
+use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
+use crate::convert::{Arg, Pass};
 
-pub(crate) fn bind(_binder: &Binder<'_>) -> mlua::Result<()> {
+pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
+    binder.fallible(
+        "add",
+        HostFunction::TagsAdd,
+        |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
+            entered.tags_add(id.pass(), tag.pass())
+        },
+    )?;
+    binder.fallible(
+        "remove",
+        HostFunction::TagsRemove,
+        |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
+            entered.tags_remove(id.pass(), tag.pass())
+        },
+    )?;
+    binder.fallible(
+        "replace",
+        HostFunction::TagsReplace,
+        |entered, (Arg(mut id), Arg(mut tags)): (Arg<ClientId>, Arg<Vec<String>>)| {
+            entered.tags_replace(id.pass(), tags.pass())
+        },
+    )?;
+    binder.plain(
+        "has",
+        HostFunction::TagsHas,
+        |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
+            entered.tags_has(id.pass(), tag.pass())
+        },
+    )?;
+    binder.fallible(
+        "of",
+        HostFunction::TagsOf,
+        |entered, Arg(mut id): Arg<ClientId>| entered.tags_of(id.pass()),
+    )?;
     Ok(())
 }

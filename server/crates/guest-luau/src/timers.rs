@@ -1,7 +1,46 @@
-//! `timers`: generated. Do not edit.
+//! `timers` for scripts: written from `wit/timers.wit` by `module-sdk/generator`. Do not edit.
+
+use cohnect_capabilities::Payload;
+use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
+use crate::convert::{Arg, Pass, Seconds};
 
-pub(crate) fn bind(_binder: &Binder<'_>) -> mlua::Result<()> {
+pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
+    binder.fallible(
+        "set",
+        HostFunction::TimersSet,
+        |entered,
+         (Arg(mut name), Arg(mut delay), Arg(mut data)): (
+            Arg<String>,
+            Arg<Seconds>,
+            Arg<Payload>,
+        )| { entered.timers_set(name.pass(), delay.pass(), data.pass()) },
+    )?;
+    binder.fallible(
+        "every",
+        HostFunction::TimersEvery,
+        |entered,
+         (Arg(mut name), Arg(mut period), Arg(mut data)): (
+            Arg<String>,
+            Arg<Seconds>,
+            Arg<Payload>,
+        )| { entered.timers_every(name.pass(), period.pass(), data.pass()) },
+    )?;
+    binder.plain(
+        "cancel",
+        HostFunction::TimersCancel,
+        |entered, Arg(mut name): Arg<String>| entered.timers_cancel(name.pass()),
+    )?;
+    binder.fallible(
+        "due",
+        HostFunction::TimersDue,
+        |entered, Arg(mut name): Arg<String>| entered.timers_due(name.pass()).map(Seconds),
+    )?;
+    binder.fallible(
+        "set_tick_rate",
+        HostFunction::TimersSetTickRate,
+        |entered, Arg(mut hz): Arg<u32>| entered.timers_set_tick_rate(hz.pass()),
+    )?;
     Ok(())
 }

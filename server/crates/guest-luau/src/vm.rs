@@ -46,6 +46,7 @@ impl Vm {
     pub(crate) fn new(code: &std::sync::Arc<Code>, host: Rc<Host>) -> mlua::Result<Self> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         safepoint::install(&lua)?;
+        lua.set_app_data(Rc::clone(&host));
         lua.set_memory_limit(code.memory_bytes)?;
         let primitives = primitives(&lua, &host)?;
         let prelude: Table = run(&lua, Prelude::Core, &primitives)?;

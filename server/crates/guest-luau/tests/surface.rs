@@ -4,5 +4,6 @@ mod surface {
     mod actions;
     pub(crate) mod bench;
     mod endings;
+    mod interfaces;
     mod loading;
 }
