@@ -62,6 +62,9 @@ impl Exchange {
         action: &str,
         input: Payload,
     ) -> Result<oneshot::Receiver<Answered>> {
+        if callee.copies.is_empty() {
+            return Err(unavailable(callee));
+        }
         let action = callee
             .actions
             .get_key_value(action)

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use cohnect_capabilities::modules::ModuleInfo;
 use cohnect_capabilities::{ClientId, Opcode};
@@ -59,7 +59,7 @@ pub struct Module {
     pub placement: Placement,
     /// Whether it lives on workers.
     pub waits: bool,
-    /// Its copies; never empty.
+    /// Its copies; none when its code was refused, and then it answers nothing but *unavailable*.
     pub copies: Vec<Copy>,
     /// Places in each copy's queue.
     pub queue_max: u32,
@@ -73,7 +73,33 @@ pub struct Module {
     pub actions: BTreeMap<Arc<str>, ActionInfo>,
 }
 
+/// Where the calls of a module without copies go: a home that does not exist. Callers look at `copies` first.
+static NOWHERE: LazyLock<Copy> = LazyLock::new(|| Copy {
+    home: HomeId(u16::MAX),
+    number: 0,
+    taken: Arc::default(),
+    healthy: Arc::default(),
+});
+
 impl Module {
+    /// A module whose code was refused: it is there by name, and that is all.
+    #[must_use]
+    pub fn refused(name: Arc<str>) -> Self {
+        Self {
+            name,
+            generation: 0,
+            version: String::new(),
+            placement: Placement::Single,
+            waits: false,
+            copies: Vec::new(),
+            queue_max: 0,
+            on_failure: OnFailure::Reject,
+            exports: Exports::default(),
+            healthy: Arc::default(),
+            actions: BTreeMap::new(),
+        }
+    }
+
     /// The copy for something that comes from `home`: the one that lives there, or the only one, or one chosen by `spread` (a client's or sender's
     /// number), so that the calls of one client to one module all meet one copy.
     #[must_use]
@@ -81,10 +107,11 @@ impl Module {
         self.copies
             .iter()
             .find(|copy| copy.home == home)
-            .unwrap_or_else(|| {
-                let n = (spread % self.copies.len().max(1) as u64) as usize;
-                &self.copies[n]
+            .or_else(|| {
+                let n = spread.checked_rem(self.copies.len() as u64)?;
+                self.copies.get(usize::try_from(n).ok()?)
             })
+            .unwrap_or(&NOWHERE)
     }
 
     /// As [`Module::copy_for`], for a client.
@@ -159,6 +186,7 @@ impl Catalog {
     pub fn infos(&self) -> Vec<ModuleInfo> {
         self.modules
             .values()
+            .filter(|module| !module.copies.is_empty())
             .map(|module| ModuleInfo {
                 name: Arc::clone(&module.name),
                 kinds: module.exports.kinds(),

@@ -169,6 +169,7 @@ impl Custodian {
     pub async fn shut_down(&mut self, left: DurationUs) {
         self.announce(&ServerEvent::Stopping(left));
         let loaded = core::mem::take(&mut self.loaded);
+        self.refused.clear();
         self.publish();
         let seats = loaded.values().flat_map(|one| &one.seats);
         self.remove(seats, StopReason::Shutdown).await;
@@ -190,8 +191,12 @@ impl Custodian {
         for name in gone {
             reports.push(self.unload(name).await);
         }
+        let refused = self.refused.len();
         self.refused
             .retain(|name, _| scan.modules.contains_key(name));
+        if self.refused.len() < refused {
+            self.publish();
+        }
         for (name, found) in &scan.modules {
             let known = self.loaded.get(name).map(|one| &one.hash) == Some(&found.hash)
                 || self.refused.get(name) == Some(&found.hash);
@@ -219,12 +224,12 @@ impl Custodian {
         };
         let change = match brought {
             Ok(change) => {
-                self.refused.remove(name);
                 tracing::info!(module = %name, "{}", said(&change));
                 change
             }
             Err(problem) => {
                 self.refused.insert(Arc::clone(name), found.hash);
+                self.publish();
                 let kept = if self.loaded.contains_key(name) {
                     "; what ran before goes on"
                 } else {
@@ -372,6 +377,7 @@ impl Custodian {
 
     fn keep(&mut self, hash: [u8; 32], plan: Plan, generation: u64, seats: Vec<Seated>) {
         let name = Arc::clone(&plan.name);
+        self.refused.remove(&name);
         let copies = seats.iter().map(|seated| seated.copy.clone()).collect();
         let module = Arc::new(plan.module(generation, copies));
         let one = Loaded {
@@ -386,8 +392,16 @@ impl Custodian {
     }
 
     fn publish(&self) {
-        let modules = self.loaded.values().map(|one| Arc::clone(&one.module));
-        self.setup.catalogs.publish(claims::catalog(modules));
+        let loaded = self.loaded.values().map(|one| Arc::clone(&one.module));
+        // Whoever calls a module that is there and broken learns that it is unavailable, not that there is none.
+        let refused = self
+            .refused
+            .keys()
+            .filter(|name| !self.loaded.contains_key(*name))
+            .map(|name| Arc::new(Module::refused(Arc::clone(name))));
+        self.setup
+            .catalogs
+            .publish(claims::catalog(loaded.chain(refused)));
     }
 
     /// Sends an order for one copy: `Switch` where it `stays`, else `Install`.

@@ -89,6 +89,9 @@ impl Homes {
         let Some(module) = catalog.module(module) else {
             return "unknown".into();
         };
+        if module.copies.is_empty() {
+            return "unavailable".into();
+        }
         let copy = module.copy_for(HomeId(shard), 0);
         let home = self
             .homes
@@ -356,7 +359,10 @@ fn what_the_manifest_or_the_folder_does_not_allow_is_refused() {
     ] {
         let mut rig = Rig::new(files);
         assert_eq!(rig.problem("a"), problem, "{files:?}");
-        assert!(rig.homes.catalogs.newest().module("a").is_none());
+        let catalog = rig.homes.catalogs.newest();
+        let broken = catalog.module("a").unwrap();
+        assert!(broken.copies.is_empty(), "there by name, and unavailable");
+        assert!(catalog.infos().is_empty());
     }
 }
 
@@ -478,4 +484,27 @@ hops:
     );
     assert!(rig.world.log_lines().is_empty());
     assert!(Path::new(rig.folder.path()).exists());
+}
+
+#[test]
+fn a_module_that_is_broken_at_the_start_is_unavailable_until_it_is_mended() {
+    let mut rig = Rig::new(&[("a.script", "broken start"), ("b.script", COUNTER)]);
+    let scan = rig.scan();
+    let Rig {
+        custodian, homes, ..
+    } = &mut rig;
+    let reports = homes.drive(custodian.load_all(&scan));
+    assert!(matches!(reports[0].change, Change::Refused(_)));
+    assert_eq!(reports[1].change, Change::Loaded(1));
+    assert_eq!(rig.ask("a", "w"), "unavailable");
+    rig.write("a.script", COUNTER);
+    assert_eq!(rig.apply()["a"], Change::Loaded(2));
+    assert_eq!(rig.ask("a", "w"), "2:1");
+    std::fs::remove_file(rig.folder.path().join("a.script")).unwrap();
+    rig.write("c.script", "broken");
+    rig.apply();
+    assert_eq!(rig.ask("c", "w"), "unavailable");
+    std::fs::remove_file(rig.folder.path().join("c.script")).unwrap();
+    rig.apply();
+    assert_eq!(rig.ask("c", "w"), "unknown");
 }

@@ -128,7 +128,6 @@ async fn run_until_hurried(
 }
 
 fn finish(shared: &Shared, answer: Answer, ran: Ran) {
-    shared.release(&ran.identity, ran.effects);
     let generation = if ran.outcome.is_ok() {
         ran.identity.generation
     } else {
@@ -138,7 +137,9 @@ fn finish(shared: &Shared, answer: Answer, ran: Ran) {
         outcome: ran.outcome,
         generation,
     };
+    // As on a shard: the reply leaves, then what the call left behind.
     shared.answer(answer, answered);
+    shared.release(&ran.identity, ran.effects);
 }
 
 async fn switch(shared: &Shared, station: &Station, slot: &mut Slot, install: Install) {
