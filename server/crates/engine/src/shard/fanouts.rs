@@ -87,7 +87,7 @@ impl<P> Fanouts<P> {
                 deliver(each, *slot);
             }
             budget -= due.slots.len();
-            each.cursor = due.cursor;
+            each.cursor = if due.more { due.cursor } else { u32::MAX };
             limit = due.cursor;
             if budget == 0 {
                 break;
@@ -102,14 +102,15 @@ impl<P> Fanouts<P> {
     }
 }
 
-/// Who is next, and where to go on after that.
+/// Who is next, where to go on after that, and whether there is anybody from there on.
 struct Due {
     slots: Vec<u32>,
     cursor: u32,
+    more: bool,
 }
 
 impl<P> OnTheWay<P> {
-    /// At most `most` recipients from the cursor on and below `limit`. The cursor after them is `u32::MAX` when there will be no more.
+    /// At most `most` recipients from the cursor on and below `limit`.
     fn next(&self, limit: u32, slots_end: u32, most: usize) -> Due {
         let all: Vec<u32> = match &self.to {
             To::One(_, slot) => Some(*slot)
@@ -132,7 +133,8 @@ impl<P> OnTheWay<P> {
         };
         Due {
             slots: all,
-            cursor: if more { cursor } else { u32::MAX },
+            cursor,
+            more,
         }
     }
 }
