@@ -174,7 +174,9 @@ pub(crate) fn fault(error: &wasmtime::Error, memory_refused: bool) -> Fault {
         None if memory_refused => Ending::Memory,
         None => Ending::Trap,
     };
-    Fault::Ended(ending, format!("{error:?}"))
+    // The causes one after the other; the host's own stack, which the error may hold as well, helps nobody.
+    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+    Fault::Ended(ending, causes.join(": "))
 }
 
 fn plain<T>(result: Result<T, crate::contract::types::Error>) -> Result<T, Error> {
