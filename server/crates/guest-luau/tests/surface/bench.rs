@@ -111,7 +111,6 @@ impl Bench {
     }
 
     /// A replica on a worker.
-    #[allow(dead_code, reason = "for the tests of workers")]
     pub(crate) fn load_waiting(&self, code: &str) -> Box<dyn WaitingReplica> {
         let prepared = self
             .prepare(&Self::source(code))

@@ -100,9 +100,11 @@ fn packets_leave_as_effects_with_the_defaults_of_zero() {
         return show(sent, tagged, each, gone, problem.kind, clients.online(ada), clients.count("everyone"), clients.ids("everyone")[1])"#,
     );
     assert_eq!(answer, Ok(format!("0 1 1 nil closed true 1 {ADA_TEXT}")));
-    let options = |effect: &Effect| match effect {
-        Effect::Send { options, .. } => *options,
-        other => panic!("{other:?}"),
+    let options = |effect: &Effect| {
+        let Effect::Send { options, .. } = effect else {
+            panic!("{effect:?}");
+        };
+        *options
     };
     assert_eq!(options(&effects[0]), SendOptions::default());
     assert_eq!(
