@@ -24,8 +24,8 @@ use cohnect_host::home::{Finished, Home};
 use cohnect_host::mail::{HomeId, Mail, Post, Staging};
 use cohnect_protocol::ops::Detail;
 use cohnect_protocol::{
-    Availability, CloseCode, Counters, Entropy, Monotonic, Now, ServerConfig, ServerEndpoint,
-    ServerEvent, SessionEvent, SessionHandle, Transmit,
+    Availability, CloseCode, Counters, Entropy, Monotonic, Now, PeerId, ServerConfig,
+    ServerEndpoint, ServerEvent, SessionEvent, SessionHandle, Transmit,
 };
 
 use clients::{Client, Clients};
@@ -134,6 +134,7 @@ pub struct Shard {
 
 /// Something that a session told, in order.
 enum Work {
+    Connected(SessionHandle, PeerId, SocketAddr),
     Operation(Op),
     Alive(SessionHandle, core::time::Duration),
     Away(SessionHandle),
@@ -295,7 +296,10 @@ impl Shard {
     fn take_events(&mut self) {
         while let Some((handle, event)) = self.endpoint.poll_event() {
             match event {
-                ServerEvent::Connected { peer, address } => self.connected(handle, peer, address),
+                ServerEvent::Connected { peer, address } => {
+                    let connected = Work::Connected(handle, peer, address);
+                    self.run_queue.push_back(connected);
+                }
                 ServerEvent::Session(event) => self.take_event(handle, event),
             }
         }
@@ -360,6 +364,7 @@ impl Shard {
 
     fn take_up(&mut self, work: Work) {
         match work {
+            Work::Connected(client, peer, address) => self.connected(client, peer, address),
             Work::Operation(op) => self.handle_operation(op),
             Work::Alive(client, rtt) => self.alive(client, rtt),
             Work::Away(client) => self.away(client),

@@ -1,10 +1,10 @@
 //! The clients of one shard, by session and by slot of the directory: what the shard must know of each beside its session. It sends nothing.
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use cohnect_capabilities::{ClientId, CloseReason};
+use cohnect_capabilities::ClientId;
 use cohnect_protocol::SessionHandle;
 
 use crate::ops::Op;
@@ -20,8 +20,6 @@ pub(crate) struct Client {
     pub(crate) streams: Vec<Stream>,
     /// How many streams the server has begun for it.
     pub(crate) begun: u32,
-    /// Why it is being sent away, where a module said so.
-    pub(crate) leaving: Option<CloseReason>,
     /// When its card is to be brought up to date, on the monotonic clock.
     pub(crate) card_due_us: u64,
 }
@@ -82,7 +80,6 @@ impl Client {
             stage: Stage::Connecting(Connecting::default()),
             streams: Vec::new(),
             begun: 0,
-            leaving: None,
             card_due_us: 0,
         }
     }
@@ -104,6 +101,7 @@ impl Client {
 pub(crate) struct Clients {
     by_handle: Vec<Option<(SessionHandle, Box<Client>)>>,
     by_slot: Vec<Option<(SessionHandle, u64)>>,
+    by_id: BTreeMap<ClientId, SessionHandle>,
 }
 
 impl Clients {
@@ -112,7 +110,13 @@ impl Clients {
         if self.by_handle.len() <= index {
             self.by_handle.resize_with(index + 1, || None);
         }
+        self.by_id.insert(client.id(), handle);
         self.by_handle[index] = Some((handle, Box::new(client)));
+    }
+
+    /// The session of a client; an older one of the same client is not told of here.
+    pub(crate) fn by_id(&self, id: ClientId) -> Option<SessionHandle> {
+        self.by_id.get(&id).copied()
     }
 
     pub(crate) fn find(&self, handle: SessionHandle) -> Option<&Client> {
@@ -132,6 +136,9 @@ impl Clients {
     pub(crate) fn remove(&mut self, handle: SessionHandle) -> Option<Box<Client>> {
         let place = self.by_handle.get_mut(handle.index())?;
         let (_, client) = place.take_if(|(held, _)| *held == handle)?;
+        if self.by_id(client.id()) == Some(handle) {
+            self.by_id.remove(&client.id());
+        }
         if let Some(place) = client
             .seat()
             .and_then(|seat| self.by_slot.get_mut(seat.slot as usize))

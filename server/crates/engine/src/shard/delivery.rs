@@ -78,8 +78,7 @@ impl Shard {
         let parcel = pack(fanout.what);
         let to = match fanout.to {
             Recipients::One(id) => {
-                let peer = PeerId::from_bytes(id.to_bytes());
-                let found = self.endpoint.find(peer).and_then(|handle| {
+                let found = self.clients.by_id(id).and_then(|handle| {
                     let seat = self.clients.find(handle)?.seat()?;
                     Some((handle, seat.slot))
                 });
@@ -263,7 +262,7 @@ impl Shard {
 
     /// As [`Shard::sync_subscription`], for whichever session the client has by now.
     pub(crate) fn sync_client(&self, id: ClientId, topic: &Arc<str>) {
-        if let Some(handle) = self.endpoint.find(PeerId::from_bytes(id.to_bytes())) {
+        if let Some(handle) = self.clients.by_id(id) {
             self.sync_subscription(handle, topic);
         }
     }

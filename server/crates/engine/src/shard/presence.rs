@@ -29,6 +29,10 @@ const CARD_PERIOD_US: u64 = 100_000;
 impl Shard {
     pub(super) fn connected(&mut self, handle: SessionHandle, peer: PeerId, address: SocketAddr) {
         let id = ClientId::from_bytes(*peer.as_bytes());
+        // A session that was replaced may still say goodbye for a while; modules hear of its end before they hear of the new one.
+        if let Some(older) = self.clients.by_id(id) {
+            self.depart(older, CloseReason::Replaced);
+        }
         let card = Arc::new(Card::new(id, address, self.now.wall_us, VERSION));
         self.clients.insert(handle, Client::new(card));
         tracing::debug!(client = %id, %address, "a session is open");
@@ -132,42 +136,11 @@ impl Shard {
     }
 
     pub(super) fn closed(&mut self, handle: SessionHandle, code: CloseCode) {
-        let Some(mut client) = self.clients.remove(handle) else {
-            return;
-        };
-        let id = client.id();
-        tracing::debug!(client = %id, %code, "a session is closed");
-        if let Stage::Connecting(Connecting {
-            ticket: Some(ticket),
-            ..
-        }) = client.stage
-        {
-            self.continuations.take(ticket);
-        }
-        if client.seat().is_none() {
-            return;
-        }
-        let reason = client.leaving.unwrap_or_else(|| reason_of(code));
-        let caller = self.as_caller(id, WHOLE);
-        for stream in core::mem::take(&mut client.streams) {
-            if stream.stage == StreamStage::Handled {
-                self.unsubscribed(caller.clone(), &stream.topic, reason);
-            }
-        }
-        self.directory.release(id);
-        self.state.close_client(id);
-        self.notify(
-            id,
-            |events| events.disconnected,
-            || Export::Disconnected(caller.clone(), reason),
-        );
+        self.depart(handle, reason_of(code));
     }
 
-    /// Ends a session for a module.
+    /// Ends a session for a module. The client is gone at once for everybody here; what was sent to it before still goes out.
     pub(super) fn disconnect(&mut self, handle: SessionHandle, reason: CloseReason, message: &str) {
-        if let Some(client) = self.clients.find_mut(handle) {
-            client.leaving = Some(reason);
-        }
         let code = match reason {
             CloseReason::Left => CloseCode::NORMAL,
             CloseReason::ShuttingDown => CloseCode::SHUTTING_DOWN,
@@ -182,6 +155,39 @@ impl Shard {
         let text = message.get(..message.floor_char_boundary(CLOSE_TEXT_MAX));
         self.endpoint
             .close(self.now, handle, code, text.unwrap_or_default());
+        self.depart(handle, reason);
+    }
+
+    /// Forgets a client, and tells the modules that knew it.
+    fn depart(&mut self, handle: SessionHandle, reason: CloseReason) {
+        let Some(mut client) = self.clients.remove(handle) else {
+            return;
+        };
+        let id = client.id();
+        tracing::debug!(client = %id, ?reason, "a client is gone");
+        if let Stage::Connecting(Connecting {
+            ticket: Some(ticket),
+            ..
+        }) = client.stage
+        {
+            self.continuations.take(ticket);
+        }
+        if client.seat().is_none() {
+            return;
+        }
+        let caller = self.as_caller(id, WHOLE);
+        for stream in core::mem::take(&mut client.streams) {
+            if stream.stage == StreamStage::Handled {
+                self.unsubscribed(caller.clone(), &stream.topic, reason);
+            }
+        }
+        self.directory.release(id);
+        self.state.close_client(id);
+        self.notify(
+            id,
+            |events| events.disconnected,
+            || Export::Disconnected(caller.clone(), reason),
+        );
     }
 
     /// Keeps what a client sends until it is let in; gives it back when it is here.

@@ -1,0 +1,130 @@
+//! Mail between modules, and what workers leave.
+
+use bytes::Bytes;
+use cohnect_capabilities::clients::SendOptions;
+use cohnect_capabilities::{Caller, Effect, Error, Failure};
+use cohnect_host::context::Context;
+use cohnect_host::export::{Export, Returned};
+use cohnect_host::function::HostFunction;
+use cohnect_host::mail::Mail;
+use cohnect_protocol::ops::Outcome;
+
+use super::execute::{body, clients};
+use super::site::{Log, Plan, Site};
+use super::with_shards;
+
+fn request(context: &mut Context, to: &str, tag: &str) {
+    let (module, action) = to.split_once('/').unwrap();
+    let mut entered = context.enter(HostFunction::MailboxRequest).unwrap();
+    let input = Bytes::from_static(b"input");
+    let asked = entered.mailbox_request(module, action, input, tag.into(), 2_000_000);
+    asked.unwrap();
+}
+
+/// One module that asks and hears, on the first shard, and one that answers, on the last.
+fn site(shards: u16, log: &Log) -> Site {
+    let mut site = Site::new(shards);
+    let plan = Plan {
+        exports: clients(&["ask"]),
+        shard: Some(0),
+        ..Plan::default()
+    };
+    let heard = log.clone();
+    site.load("asker", plan, move |context, export| match export {
+        Export::Execute(call) => {
+            let to = String::from_utf8(call.input.to_vec()).unwrap();
+            request(context, &to, &to);
+            Ok(Returned::Answer(Ok(Bytes::new())))
+        }
+        Export::Reply { tag, answer } => {
+            let text = match answer {
+                Ok(body) => String::from_utf8_lossy(body).into_owned(),
+                Err(error) => error.to_string(),
+            };
+            heard.add(format!("{tag}: {text}"));
+            Ok(Returned::Nothing)
+        }
+        _ => Ok(Returned::Nothing),
+    });
+    let plan = Plan {
+        exports: clients(&["yes", "no"]),
+        shard: Some(shards - 1),
+        ..Plan::default()
+    };
+    site.load("answerer", plan, |_, export| {
+        let Export::Execute(call) = export else {
+            return Ok(Returned::Nothing);
+        };
+        assert_eq!(call.caller, Caller::Module("asker".into()));
+        let answer = match &*call.name {
+            "yes" => Ok(call.input.clone()),
+            _ => Err(Error::Failed(Failure {
+                code: 4,
+                message: "never".into(),
+            })),
+        };
+        Ok(Returned::Answer(answer))
+    });
+    site
+}
+
+#[test]
+fn a_request_comes_back_with_its_tag_and_its_outcome() {
+    with_shards(|shards| {
+        let log = Log::default();
+        let mut site = site(shards, &log);
+        let player = site.connect(0);
+        for to in ["answerer/yes", "answerer/no"] {
+            let answer = site.request(player, 4, body("asker", "ask", to.as_bytes()));
+            assert_eq!(answer.0, Outcome::Done);
+        }
+        let heard = [
+            "answerer/yes: input",
+            "answerer/no: refused with code 4: never",
+        ];
+        assert_eq!(log.take(), heard);
+        site.advance(10_000);
+        assert!(log.take().is_empty(), "an answer comes once");
+    });
+}
+
+#[test]
+fn a_request_without_an_answer_times_out_once() {
+    with_shards(|shards| {
+        let log = Log::default();
+        let mut site = site(shards, &log);
+        site.load_on_worker("slow", clients(&["x"]));
+        let player = site.connect(0);
+        site.request(player, 4, body("asker", "ask", b"slow/x"));
+        assert_eq!(site.worker_mail.len(), 1);
+        site.advance(1_900);
+        assert!(log.take().is_empty());
+        site.advance(200);
+        assert_eq!(log.take(), ["slow/x: timeout"]);
+    });
+}
+
+#[test]
+fn what_a_worker_leaves_is_carried_out_by_a_shard() {
+    with_shards(|shards| {
+        let mut site = Site::new(shards);
+        let players = [site.connect(0), site.connect(1)];
+        let effects = players
+            .iter()
+            .map(|player| Effect::Send {
+                to: site.id(*player),
+                opcode: 0x0200,
+                payload: Bytes::from_static(b"saved"),
+                options: SendOptions::default(),
+            })
+            .collect();
+        let worker = site.post.layout().worker(0);
+        let shard = site.post.layout().shard(0);
+        let letter = Mail::Effects("slow".into(), effects);
+        site.post.deliver(worker, shard, &mut vec![letter]);
+        site.settle();
+        for player in players {
+            assert_eq!(site.pushed(player, 0x0200), [Bytes::from_static(b"saved")]);
+        }
+    });
+}
