@@ -73,18 +73,26 @@ pub fn build(folder: &Path) -> Result<PathBuf, BuildError> {
 /// # Errors
 /// As [`build`].
 pub fn build_with(folder: &Path, target: &Path) -> Result<PathBuf, BuildError> {
-    let folder = &fs::canonicalize(folder).map_err(|_| BuildError::NoCrate(folder.to_owned()))?;
     let name = component_name(folder)?;
-    ensure_target(folder)?;
-    let core = compile(folder, target)?;
-    let code = fs::read(&core).map_err(|source| BuildError::File { file: core, source })?;
-    let component = component(&code).map_err(|problem| BuildError::Encode {
-        file: folder.clone(),
-        problem,
-    })?;
+    let component = component_of(folder, target)?;
     let file = folder.join(&name);
     write_whole(folder, &file, &component)?;
     Ok(file)
+}
+
+/// The component of the crate in `folder`, with cargo's files in `target`; nothing is written beside the crate.
+///
+/// # Errors
+/// As [`build`].
+pub fn component_of(folder: &Path, target: &Path) -> Result<Vec<u8>, BuildError> {
+    let folder = &fs::canonicalize(folder).map_err(|_| BuildError::NoCrate(folder.to_owned()))?;
+    ensure_target(folder)?;
+    let core = compile(folder, target)?;
+    let code = fs::read(&core).map_err(|source| BuildError::File { file: core, source })?;
+    component(&code).map_err(|problem| BuildError::Encode {
+        file: folder.clone(),
+        problem,
+    })
 }
 
 /// Makes a component of a core module that says, as all bindings do, which parts of the contract it uses.

@@ -6,5 +6,5 @@ mod build;
 mod new;
 mod sdk;
 
-pub use build::{BuildError, build, build_with, component};
+pub use build::{BuildError, build, build_with, component, component_of};
 pub use new::{Language, NewError, new_module};

@@ -1,4 +1,5 @@
 //! A cohnect module: what it answers to stands in `describe`, what it does in `execute`.
+#![forbid(unsafe_code)]
 
 use cohnect_module::prelude::*;
 

@@ -1,4 +1,5 @@
 //! A module that does what a test tells it: every export of the contract, every function that never waits, and each way to go wrong.
+#![forbid(unsafe_code)]
 
 mod everything;
 mod hooks;

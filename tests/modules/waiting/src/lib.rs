@@ -1,4 +1,5 @@
 //! A module whose calls wait: databases and other modules, and each way to wait wrongly.
+#![forbid(unsafe_code)]
 
 use cohnect_module::db::{Cursor, Isolation, Transaction, Value};
 use cohnect_module::prelude::*;

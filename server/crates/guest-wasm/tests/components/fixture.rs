@@ -42,8 +42,9 @@ pub(crate) fn guest_target() -> PathBuf {
 }
 
 fn built(name: &str) -> Payload {
-    let file = cohnect_build::build_with(&modules().join(name), &guest_target()).unwrap();
-    std::fs::read(file).unwrap().into()
+    cohnect_build::component_of(&modules().join(name), &guest_target())
+        .unwrap()
+        .into()
 }
 
 pub(crate) fn probe_folder() -> PathBuf {

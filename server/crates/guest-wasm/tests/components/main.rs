@@ -5,6 +5,7 @@
 )]
 
 mod calls;
+mod echo;
 mod endings;
 mod fixture;
 mod imports;
