@@ -20,3 +20,29 @@ pub fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Error> {
 pub fn payload<T: Serialize + ?Sized>(value: &T) -> Result<Payload, Error> {
     serde_json::to_vec(value).map_err(|error| Error::other("encode", error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Error;
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Move {
+        x: i32,
+    }
+
+    #[test]
+    fn a_value_goes_out_and_in() {
+        let payload = super::payload(&Move { x: -3 }).unwrap();
+        assert_eq!(payload, b"{\"x\":-3}");
+        assert_eq!(super::parse(&payload), Ok(Move { x: -3 }));
+    }
+
+    #[test]
+    fn what_is_no_json_is_the_callers_mistake() {
+        let parsed = super::parse::<Move>(b"{\"x\":");
+        assert!(
+            matches!(parsed, Err(Error::InvalidArgument(_))),
+            "{parsed:?}"
+        );
+    }
+}

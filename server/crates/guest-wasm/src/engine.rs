@@ -63,3 +63,23 @@ fn pool() -> InstanceAllocationStrategy {
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
     InstanceAllocationStrategy::Pooling(pool)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_run_without_a_pool_as_well() {
+        let engine = Engine::new(&config(InstanceAllocationStrategy::OnDemand).unwrap()).unwrap();
+        let component = wasmtime::component::Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        let linker = wasmtime::component::Linker::<()>::new(&engine);
+        let mut store = wasmtime::Store::new(&engine, ());
+        linker.instantiate(&mut store, &component).unwrap();
+    }
+
+    #[test]
+    fn code_is_bound_to_the_very_release_that_made_it() {
+        let (_ours, theirs) = CODE_VERSION.rsplit_once(' ').unwrap();
+        assert_eq!(theirs.split('.').count(), 3, "{CODE_VERSION}");
+    }
+}

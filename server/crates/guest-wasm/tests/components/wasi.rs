@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use cohnect_capabilities::Payload;
+use cohnect_host::export::{Ending, Export, Fault};
 
 use crate::fixture::{OnShard, guest_target, load, probe_folder};
 
@@ -48,21 +49,55 @@ fn it_runs_on_a_shard_and_prints_to_the_log() {
     assert!(probe.action("send-and-panic", "").is_err());
 }
 
+/// A component that calls a function of `wasi:*` when its timer comes.
+fn caller(interface: &str, function: &str) -> Payload {
+    let text = format!(
+        r#"(component
+        (import "wasi:{interface}" (instance $other (export "{function}" (func))))
+        (core func $open (canon lower (func $other "{function}")))
+        (core module $m
+            (import "other" "open" (func $open))
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+            (func (export "step") (param i32 i32 i32 i32 i64) (call $open)))
+        (core instance $i (instantiate $m (with "other" (instance (export "open" (func $open))))))
+        (func $step (param "name" string) (param "data" (list u8)) (param "due-at" u64)
+            (canon lift (core func $i "step") (memory $i "memory") (realloc (func $i "realloc"))))
+        (instance $handler (export "on-timer" (func $step)))
+        (export "cohnect:module/timer-handler@0.1.0" (instance $handler)))"#
+    );
+    wat::parse_str(text).unwrap().into()
+}
+
 #[test]
 fn a_door_to_the_outside_is_a_trap_that_names_itself() {
-    let text = r#"(component
-        (import "wasi:sockets/instance-network@0.2.3" (instance $net (export "network-of" (func))))
-        (core func $open (canon lower (func $net "network-of")))
-        (core module $m
-            (import "net" "open" (func $open))
-            (func (export "describe") (result i32) (unreachable))
-            (func (export "step") (call $open)))
-        (core instance $i (instantiate $m (with "net" (instance (export "open" (func $open))))))
-        (func $step (canon lift (core func $i "step")))
-        (instance $handler (export "on-timer" (func $step)))
-        (export "cohnect:module/timer-handler@0.1.0" (instance $handler)))"#;
-    // The function has not the contract's type, so the component is refused; that its import could be linked is what this shows.
-    let code = wat::parse_str(text).unwrap();
-    let message = load(&Payload::from(code)).err().unwrap().message;
-    assert!(message.contains("timer-handler.on-timer"), "{message}");
+    for (interface, function, named) in [
+        (
+            "sockets/instance-network@0.2.3",
+            "network-of",
+            "sockets/instance-network.network-of",
+        ),
+        (
+            "clocks/monotonic-clock@0.2.6",
+            "sleep",
+            "clocks/monotonic-clock.sleep",
+        ),
+        (
+            "http/outgoing-handler@0.2.0",
+            "handle",
+            "http/outgoing-handler.handle",
+        ),
+    ] {
+        let prepared = load(&caller(interface, function)).unwrap();
+        assert!(prepared.imports().is_empty());
+        let timer = Export::Timer {
+            name: "t".into(),
+            data: Payload::from_static(b"x"),
+            due_at: 1,
+        };
+        match OnShard::of(&*prepared).call(&timer) {
+            Err(Fault::Ended(Ending::Trap, text)) => assert!(text.contains(named), "{text}"),
+            other => panic!("it is a trap: {other:?}"),
+        }
+    }
 }
