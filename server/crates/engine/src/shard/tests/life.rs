@@ -271,3 +271,28 @@ fn the_end_of_the_server_reaches_clients_and_modules() {
         assert!(site.shards.iter().all(|shard| shard.sessions() == 0));
     });
 }
+
+#[test]
+fn a_client_without_network_is_away_comes_back_or_is_timed_out() {
+    with_shards(|shards| {
+        let mut site = Site::new(shards);
+        let log = Log::default();
+        load(&mut site, shards - 1, false, &log);
+        let player = site.connect(0);
+        log.take();
+        site.advance(20_000);
+        assert!(log.take().is_empty(), "it says that it is there");
+        site.players[player].silent = true;
+        site.advance(16_000);
+        assert_eq!(log.take(), ["away"]);
+        site.players[player].silent = false;
+        site.advance(6_000);
+        assert_eq!(log.take(), ["back"]);
+        let answer = site.request(player, 4, body("m", "echo", b"x"));
+        assert_eq!(answer.0, Outcome::Done);
+        site.players[player].silent = true;
+        site.advance(90_000);
+        assert_eq!(log.take(), ["away", "disconnected  TimedOut"]);
+        assert!(site.directory.is_empty());
+    });
+}

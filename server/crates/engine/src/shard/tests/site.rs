@@ -82,6 +82,8 @@ pub(super) struct Player {
     pub(super) pushed: Vec<Pushed>,
     pub(super) closed: Option<(CloseCode, String)>,
     pub(super) connected: bool,
+    /// Its network is gone: nothing leaves and nothing arrives.
+    pub(super) silent: bool,
 }
 
 /// A server and its clients.
@@ -337,6 +339,7 @@ impl Site {
             pushed: Vec::new(),
             closed: None,
             connected: false,
+            silent: false,
         });
         self.settle();
         n
@@ -430,6 +433,9 @@ impl Site {
                 let Some(transmit) = player.endpoint.poll_transmit(self.now, &mut bytes) else {
                     break;
                 };
+                if player.silent {
+                    continue;
+                }
                 busy = true;
                 let (from, shard) = (player.address, usize::from(player.shard));
                 for datagram in transmit.datagrams(&bytes) {
@@ -448,7 +454,10 @@ impl Site {
                     break;
                 };
                 busy = true;
-                let to = self.players.iter_mut().find(|p| p.address == transmit.to);
+                let to = self
+                    .players
+                    .iter_mut()
+                    .find(|p| p.address == transmit.to && !p.silent);
                 if let Some(player) = to {
                     for datagram in transmit.datagrams(&bytes) {
                         let mut datagram = datagram.to_vec();
