@@ -114,7 +114,7 @@ fn resource(name: &str) -> ResourceType {
 }
 
 fn trap(instance: &mut LinkerInstance<'_, Host>, interface: &str, name: &str) -> Result<()> {
-    let text = format!("{interface}.{name} is not there for modules");
+    let text = format!("`{interface}#{name}` is not there for modules");
     instance.func_new(name, move |_store, _type, _arguments, _results| {
         Err(Stop::Refused(text.clone()).into())
     })
