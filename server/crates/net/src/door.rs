@@ -16,6 +16,8 @@ use crate::waker::EventWaker;
 
 /// Bytes that the kernel may hold for a socket in each direction, if it lets us: at 100,000 datagrams a second, some 30 ms of them.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Datagrams that are thrown away at most before a socket is first read; more than its buffer holds.
+const STRAYS_MAX: usize = 65_536;
 
 /// Why a server has no door.
 #[derive(Debug, thiserror::Error)]
@@ -50,24 +52,29 @@ impl Door {
     /// # Errors
     /// When the address is taken or cannot be bound.
     pub fn open(address: SocketAddr, shards: u16, keys: SteeringKeys) -> Result<Self, DoorError> {
-        probe(address)?;
+        Self::bind(address, shards, |first| {
+            Ok(steering::attach(first, keys, shards)?)
+        })
+    }
+
+    fn bind(
+        address: SocketAddr,
+        shards: u16,
+        steer: impl FnOnce(&UdpSocket) -> io::Result<()>,
+    ) -> Result<Self, DoorError> {
         let refused = |error| refusal(address, error);
-        let first = member(address).map_err(refused)?;
-        // With port 0 the first socket chooses, and the others join it.
-        let address = first
-            .local_addr()
-            .map_err(|error| DoorError::Bind { address, error })?;
+        // The first socket is bound without SO_REUSEPORT, so that the system refuses an address, or with port 0 avoids a port, that anybody else has;
+        // only then is it opened to the others. A socket that only tries the address and is closed again would leave a moment in which two servers
+        // that start together find it free, and could not try port 0 at all.
+        let first = UdpSocket::bind(address).map_err(refused)?;
+        let address = first.local_addr().map_err(refused)?;
         let mut sockets = vec![first];
-        for _ in 1..shards.max(1) {
-            sockets.push(member(address).map_err(refused)?);
+        if shards > 1 {
+            sockets = join(sockets, address, shards, steer).map_err(refused)?;
         }
-        if shards > 1
-            && let Some(first) = sockets.first()
-            && let Err(error) = steering::attach(first, keys, shards)
-        {
-            tracing::warn!(%error, "the system does not steer datagrams to shards; there will be one shard");
-            // The others leave the group before anything has come.
-            sockets.truncate(1);
+        for socket in &sockets {
+            enlarge_buffers(socket);
+            discard_strays(socket).map_err(refused)?;
         }
         let wakers = sockets
             .iter()
@@ -110,14 +117,30 @@ impl Door {
     }
 }
 
-/// Binds a plain socket to the address and closes it: members of a group would share the port with another server's, half of the datagrams each.
-fn probe(address: SocketAddr) -> Result<(), DoorError> {
-    UdpSocket::bind(address)
-        .map(drop)
-        .map_err(|error| refusal(address, error))
+/// Binds the others to the first one's address, in the order of their shards, and steers.
+fn join(
+    mut sockets: Vec<UdpSocket>,
+    address: SocketAddr,
+    shards: u16,
+    steer: impl FnOnce(&UdpSocket) -> io::Result<()>,
+) -> io::Result<Vec<UdpSocket>> {
+    for first in &sockets {
+        setsockopt(first, sockopt::ReusePort, &true)?;
+    }
+    while sockets.len() < usize::from(shards) {
+        sockets.push(member(address)?);
+    }
+    if let Err(error) = sockets.first().map_or(Ok(()), steer) {
+        tracing::warn!(%error, "the system does not steer datagrams to shards; there will be one shard");
+        sockets.truncate(1);
+        for first in &sockets {
+            setsockopt(first, sockopt::ReusePort, &false)?;
+        }
+    }
+    Ok(sockets)
 }
 
-fn member(address: SocketAddr) -> nix::Result<UdpSocket> {
+fn member(address: SocketAddr) -> io::Result<UdpSocket> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
         SocketAddr::V6(_) => AddressFamily::Inet6,
@@ -125,11 +148,30 @@ fn member(address: SocketAddr) -> nix::Result<UdpSocket> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let fd = socket(family, SockType::Datagram, flags, None)?;
     setsockopt(&fd, sockopt::ReusePort, &true)?;
-    // The system caps what it gives; a smaller buffer is no reason to refuse.
-    setsockopt(&fd, sockopt::RcvBuf, &BUFFER_BYTES).ok();
-    setsockopt(&fd, sockopt::SndBuf, &BUFFER_BYTES).ok();
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(UdpSocket::from(fd))
+}
+
+/// Asks for room, past the system's limit where that is allowed. Where it is not, the system caps what it gives; a smaller buffer is no reason to refuse.
+fn enlarge_buffers(socket: &UdpSocket) {
+    if setsockopt(socket, sockopt::RcvBufForce, &BUFFER_BYTES).is_err() {
+        setsockopt(socket, sockopt::RcvBuf, &BUFFER_BYTES).ok();
+    }
+    if setsockopt(socket, sockopt::SndBufForce, &BUFFER_BYTES).is_err() {
+        setsockopt(socket, sockopt::SndBuf, &BUFFER_BYTES).ok();
+    }
+}
+
+/// Throws away what came before the group was whole: it may lie in another socket than its session's, which would never hear of it again. Whoever sent
+/// it sends it once more.
+fn discard_strays(socket: &UdpSocket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    for _ in 0..STRAYS_MAX {
+        if socket.recv_from(&mut []).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn refusal(address: SocketAddr, error: impl Into<io::Error>) -> DoorError {
@@ -145,13 +187,99 @@ fn refusal(address: SocketAddr, error: impl Into<io::Error>) -> DoorError {
 mod tests {
     use super::*;
 
+    fn any_port() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
     #[test]
-    fn a_taken_address_is_refused_by_its_name() {
+    fn a_taken_address_is_refused_by_its_name_until_it_is_free() {
         let keys = SteeringKeys::new(1, 1);
-        let door = Door::open("127.0.0.1:0".parse().unwrap(), 2, keys).unwrap();
-        let refused = Door::open(door.address(), 2, keys).unwrap_err();
-        assert!(matches!(refused, DoorError::AddressInUse(address) if address == door.address()));
-        assert!(refused.to_string().contains(&door.address().to_string()));
+        for (first, second) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+            let door = Door::open(any_port(), first, keys).unwrap();
+            let address = door.address();
+            let refused = Door::open(address, second, keys).unwrap_err();
+            assert!(matches!(refused, DoorError::AddressInUse(taken) if taken == address));
+            assert!(refused.to_string().contains(&address.to_string()));
+            drop(door);
+            assert_eq!(
+                Door::open(address, second, keys).unwrap().address(),
+                address
+            );
+        }
+    }
+
+    #[test]
+    fn a_program_that_shares_its_port_is_refused_too() {
+        let taken = member(any_port()).unwrap();
+        let address = taken.local_addr().unwrap();
+        for shards in [1, 2] {
+            let refused = Door::open(address, shards, SteeringKeys::new(1, 1)).unwrap_err();
+            assert!(matches!(refused, DoorError::AddressInUse(_)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn servers_that_start_together_do_not_share_a_port() {
+        let keys = SteeringKeys::new(1, 1);
+        let free = UdpSocket::bind(any_port()).unwrap().local_addr().unwrap();
+        for _ in 0..20 {
+            let open = || Door::open(free, 2, keys);
+            let doors = std::thread::scope(|threads| {
+                let others: Vec<_> = (0..4).map(|_| threads.spawn(open)).collect();
+                let ends = others.into_iter().map(|one| one.join().unwrap());
+                ends.collect::<Vec<_>>()
+            });
+            let opened = doors.iter().filter(|door| door.is_ok()).count();
+            // None, should a test beside this one have been given the port meanwhile.
+            assert!(opened <= 1, "{opened} servers on one port");
+        }
+    }
+
+    #[test]
+    fn servers_that_take_any_port_never_share_one() {
+        let keys = SteeringKeys::new(1, 1);
+        let doors: Vec<_> = (0..50)
+            .map(|n| Door::open(any_port(), 1 + n % 3, keys).unwrap())
+            .collect();
+        let ports: std::collections::BTreeSet<_> =
+            doors.iter().map(|door| door.address().port()).collect();
+        assert_eq!(ports.len(), doors.len());
+    }
+
+    #[test]
+    fn without_steering_there_is_one_shard_which_gets_everything() {
+        let door = Door::bind(any_port(), 4, |_| {
+            Err(io::Error::from(io::ErrorKind::Unsupported))
+        })
+        .unwrap();
+        assert_eq!(door.shards(), 1);
+        assert!(door.waker(0).is_some() && door.waker(1).is_none());
+        assert!(member(door.address()).is_err(), "nobody else may join");
+        let client = UdpSocket::bind(any_port()).unwrap();
+        for n in 0..20 {
+            client.send_to(&[n; 64], door.address()).unwrap();
+            // Loopback delivers within the system call that sends.
+            let mut datagram = [0; 64];
+            door.sockets()[0].recv(&mut datagram).unwrap();
+            assert_eq!(datagram, [n; 64]);
+        }
+    }
+
+    #[test]
+    fn what_came_before_the_group_was_whole_is_thrown_away() {
+        let client = UdpSocket::bind(any_port()).unwrap();
+        let door = Door::bind(any_port(), 2, |first| {
+            let address = first.local_addr()?;
+            for _ in 0..100 {
+                client.send_to(&[1; 64], address)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        for socket in door.sockets() {
+            let nothing = socket.recv(&mut [0; 64]).unwrap_err();
+            assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        }
     }
 
     #[test]
