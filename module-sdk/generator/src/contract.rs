@@ -26,6 +26,17 @@ impl Contract {
         Ok(Self { resolve, package })
     }
 
+    /// All interfaces, by name.
+    pub(crate) fn interfaces(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.resolve.packages[self.package]
+            .interfaces
+            .keys()
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The interfaces that modules import and that have functions.
     pub(crate) fn imports(&self) -> Vec<&str> {
         self.of_world("imports")

@@ -7,6 +7,7 @@
 )]
 
 mod contract;
+mod luau;
 mod rust;
 
 use std::io::Write as _;
@@ -38,6 +39,13 @@ pub fn outputs(top: &Path) -> Result<Vec<Output>> {
         outputs.push(Output {
             path: format!("server/crates/guest-luau/src/{name}.rs").into(),
             text: format(top, &rust::binding(&contract, interface)?)?,
+        });
+    }
+    let ways = luau::ways(&contract)?;
+    for interface in contract.interfaces() {
+        outputs.push(Output {
+            path: format!("module-sdk/luau/{}.luau", contract::snake(interface)).into(),
+            text: luau::definition(&contract, &ways, interface)?,
         });
     }
     Ok(outputs)

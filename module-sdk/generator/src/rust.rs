@@ -272,7 +272,7 @@ impl Writer<'_> {
             self.resource_uses.insert("finish");
             return Ok(format!(
                 "methods.add_async_method({name:?}, |lua, this, ()| {{
-                    let slot = Rc::clone(&this.0);
+                    let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
                     async move {{ finish(&lua, &slot, {variant}, |it| it.{name}()).await }}
                 }});\n"
             ));
@@ -295,7 +295,7 @@ impl Writer<'_> {
         };
         Ok(format!(
             "methods.add_async_method({name:?}, |lua, this, {}: {}| {{
-                let slot = Rc::clone(&this.0);
+                let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
                 async move {{
                     step(&lua, &slot, {variant}, move |it| Box::pin(async move {{ {work} }})).await
                 }}

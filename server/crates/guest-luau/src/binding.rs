@@ -103,15 +103,16 @@ impl<'a> Binder<'a> {
         let work = Rc::new(work);
         let body = self.lua.create_async_function(move |lua, arguments: A| {
             let (host, work) = (Rc::clone(&host), Rc::clone(&work));
+            // The future lies in the machine that it would keep alive: a call that is given up drops neither.
+            let lua = lua.weak();
             async move {
-                if let Err(error) = may_wait(&lua, &host) {
-                    return reply::<T>(&host, &lua, Err(error));
-                }
-                let result = match host.enter(function, |entered| work(entered, arguments)) {
+                let result = match may_wait(&lua.upgrade(), &host)
+                    .and_then(|()| host.enter(function, |entered| work(entered, arguments)))
+                {
                     Ok(future) => future.await,
                     Err(error) => Err(error),
                 };
-                reply(&host, &lua, result)
+                reply(&host, &lua.upgrade(), result)
             }
         })?;
         self.table.raw_set(name, body)

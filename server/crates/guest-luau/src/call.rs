@@ -1,21 +1,23 @@
 //! A call of the contract as a call of Luau, and what came back as the host's outcome. It owns the rules of what a handler may return; how a call is run,
 //! plainly or in a coroutine, is the replicas' affair.
 
-use bytes::Bytes;
-use cohnect_capabilities::{Caller, Error, Failure};
+mod fault;
+mod verdict;
+
+use cohnect_capabilities::{Caller, Error};
 use cohnect_host::export::{
-    Admission, Ending, Export, Fault, MessageVerdict, Outcome, PacketVerdict, Returned,
+    Admission, Export, Message, MessageVerdict, Newcomer, Packet, PacketVerdict, Request, Returned,
     ServerEvent, Snapshot, StartInfo, StartReason, StopReason,
 };
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
-use crate::convert::{
-    FromLuau, IntoLuau, Mismatch, close_reason, delivery, describe, error_of, failure, field,
-    seconds, single,
-};
-use crate::host::{Host, Refusal, kind};
+use crate::convert::{IntoLuau, close_reason, delivery, seconds};
+use crate::host::Host;
 use crate::shape::{Handlers, by_prefix};
 use crate::vm::Vm;
+
+pub(crate) use fault::{is_memory, outcome, text};
+pub(crate) use verdict::{interpret, refused};
 
 /// What is to be run for a call.
 pub(crate) enum Job {
@@ -24,9 +26,6 @@ pub(crate) enum Job {
     /// This function with these arguments.
     Run(Function, MultiValue),
 }
-
-/// Longest text of a fault in bytes: a log line and a traceback.
-const FAULT_BYTES_MAX: usize = 4 * 1024;
 
 /// What doing nothing returns.
 pub(crate) fn nothing(export: &Export) -> Returned {
@@ -56,173 +55,178 @@ pub(crate) fn nothing(export: &Export) -> Returned {
 /// The handler of a call and its arguments. `Save`, `Restore` and `Step` have their own ways.
 pub(crate) fn job(vm: &Vm, handlers: &Handlers, export: &Export) -> mlua::Result<Job> {
     let (lua, host, core) = (&vm.lua, &*vm.host, &vm.core);
-    let run = |function: &Function, arguments: mlua::Result<MultiValue>| {
-        Ok(Job::Run(function.clone(), arguments?))
-    };
-    let client_event = |name: &str| handlers.client_events.get(name);
-    match export {
-        Export::Execute(request) => {
-            if let Some(action) = handlers.actions.get(&request.name) {
-                let (slot, caller) = caller(lua, host, &request.caller)?;
-                let input = lua.create_string(&request.input)?;
-                let at = seconds(request.received_at);
-                let arguments = (
-                    &action.function,
-                    request.id as f64,
-                    &action.name,
-                    at,
-                    input,
-                    slot,
-                    caller,
-                );
-                return run(&core.execute, arguments.into_lua_multi(lua));
+    let found = match export {
+        Export::Execute(request) => execute(vm, handlers, request)?,
+        Export::Handle(packet) => handle(vm, handlers, packet)?,
+        Export::Broadcast(message) => broadcast(vm, handlers, message)?,
+        Export::Start(info) => match &handlers.start {
+            Some(handler) => run(handler, start_info(lua, host, info)?.into_lua_multi(lua))?,
+            None => None,
+        },
+        Export::Stop(reason) => match &handlers.stop {
+            Some(handler) => run(handler, stop_reason(*reason).into_lua_multi(lua))?,
+            None => None,
+        },
+        Export::Tick(tick) => match &handlers.on_tick {
+            Some(handler) => {
+                let (due_at, step) = (seconds(tick.due_at), seconds(tick.step));
+                let arguments = (handler, tick.number as f64, due_at, step, tick.skipped);
+                run(&core.tick, arguments.into_lua_multi(lua))?
             }
-        }
-        Export::Handle(packet) => {
-            if let Some(handler) = handlers.packets.get(&packet.opcode) {
-                let sender = packet.sender.into_luau(lua, host)?;
-                let arguments = (
-                    (handler, Value::Nil, sender, packet.opcode, packet.version),
-                    (
-                        delivery(packet.delivery),
-                        packet.channel,
-                        packet.wants_reply,
-                    ),
-                    (
-                        seconds(packet.received_at),
-                        lua.create_string(&packet.payload)?,
-                    ),
-                );
-                let mut all = arguments.0.into_lua_multi(lua)?;
-                all.extend(arguments.1.into_lua_multi(lua)?);
-                all.extend(arguments.2.into_lua_multi(lua)?);
-                return Ok(Job::Run(core.handle.clone(), all));
-            }
-        }
-        Export::Broadcast(message) => {
-            if let Some(handler) = handlers.broadcasts.find(&message.topic) {
-                let arguments = (
-                    handler,
-                    message.sender.into_luau(lua, host)?,
-                    &*message.topic,
-                    message.to.into_luau(lua, host)?,
-                    seconds(message.received_at),
-                    lua.create_string(&message.payload)?,
-                );
-                return run(&core.broadcast, arguments.into_lua_multi(lua));
-            }
-        }
-        Export::Start(info) => {
-            if let Some(handler) = &handlers.start {
-                return run(handler, start_info(lua, host, info)?.into_lua_multi(lua));
-            }
-        }
-        Export::Stop(reason) => {
-            if let Some(handler) = &handlers.stop {
-                return run(handler, stop_reason(*reason).into_lua_multi(lua));
-            }
-        }
-        Export::Tick(tick) => {
-            if let Some(handler) = &handlers.on_tick {
-                let arguments = (
-                    handler,
-                    tick.number as f64,
-                    seconds(tick.due_at),
-                    seconds(tick.step),
-                    tick.skipped,
-                );
-                return run(&core.tick, arguments.into_lua_multi(lua));
-            }
-        }
-        Export::Timer { name, data, due_at } => {
-            if let Some(handler) = by_prefix(&handlers.timers, name) {
+            None => None,
+        },
+        Export::Timer { name, data, due_at } => match by_prefix(&handlers.timers, name) {
+            Some(handler) => {
                 let arguments = (handler, &**name, lua.create_string(data)?, seconds(*due_at));
-                return run(&core.timer, arguments.into_lua_multi(lua));
+                run(&core.timer, arguments.into_lua_multi(lua))?
             }
-        }
-        Export::Connecting(newcomer) => {
-            if let Some(handler) = client_event("on_connecting") {
-                return run(
-                    handler,
-                    newcomer_table(lua, host, newcomer)?.into_lua_multi(lua),
-                );
+            None => None,
+        },
+        Export::Reply { tag, answer } => match by_prefix(&handlers.replies, tag) {
+            Some(handler) => {
+                let (answer, problem) = match answer {
+                    Ok(payload) => (Value::String(lua.create_string(payload)?), Value::Nil),
+                    Err(error) => (Value::Nil, host.error(lua, error)?),
+                };
+                run(handler, (tag.as_str(), answer, problem).into_lua_multi(lua))?
             }
-        }
-        Export::Connected(client) => {
-            if let Some(handler) = client_event("on_connected") {
-                return run(handler, client.into_luau(lua, host)?.into_lua_multi(lua));
-            }
-        }
-        Export::Disconnected(client, reason) => {
-            if let Some(handler) = client_event("on_disconnected") {
-                return run(
-                    handler,
-                    (client.into_luau(lua, host)?, close_reason(*reason)).into_lua_multi(lua),
-                );
-            }
-        }
-        Export::Alive(client, rtt) => {
-            if let Some(handler) = client_event("on_alive") {
-                return run(
-                    handler,
-                    (client.into_luau(lua, host)?, seconds(*rtt)).into_lua_multi(lua),
-                );
-            }
-        }
-        Export::Away(client) => {
-            if let Some(handler) = client_event("on_away") {
-                return run(handler, client.into_luau(lua, host)?.into_lua_multi(lua));
-            }
-        }
-        Export::Back(client) => {
-            if let Some(handler) = client_event("on_back") {
-                return run(handler, client.into_luau(lua, host)?.into_lua_multi(lua));
-            }
-        }
-        Export::Event(event) => return server_event(lua, host, handlers, event),
+            None => None,
+        },
+        Export::Connecting(_)
+        | Export::Connected(_)
+        | Export::Disconnected(..)
+        | Export::Alive(..)
+        | Export::Away(_)
+        | Export::Back(_) => client_event(lua, host, handlers, export)?,
+        Export::Event(event) => server_event(lua, host, handlers, event)?,
+        Export::Subscribe { .. } | Export::Unsubscribe { .. } => stream(vm, handlers, export)?,
+        Export::Save | Export::Restore(_) | Export::Step(_) => None,
+    };
+    Ok(found.unwrap_or_else(|| Job::Done(nothing(export))))
+}
+
+/// A handler that was found.
+fn run(function: &Function, arguments: mlua::Result<MultiValue>) -> mlua::Result<Option<Job>> {
+    Ok(Some(Job::Run(function.clone(), arguments?)))
+}
+
+fn execute(vm: &Vm, handlers: &Handlers, request: &Request) -> mlua::Result<Option<Job>> {
+    let Some(action) = handlers.actions.get(&request.name) else {
+        return Ok(None);
+    };
+    let (slot, caller) = caller(&vm.lua, &vm.host, &request.caller)?;
+    let arguments = (
+        &action.function,
+        request.id as f64,
+        &action.name,
+        seconds(request.received_at),
+        vm.lua.create_string(&request.input)?,
+        slot,
+        caller,
+    );
+    run(&vm.core.execute, arguments.into_lua_multi(&vm.lua))
+}
+
+fn handle(vm: &Vm, handlers: &Handlers, packet: &Packet) -> mlua::Result<Option<Job>> {
+    let Some(handler) = handlers.packets.get(&packet.opcode) else {
+        return Ok(None);
+    };
+    let arguments = (
+        handler,
+        None::<u32>,
+        packet.sender.into_luau(&vm.lua, &vm.host)?,
+        packet.opcode,
+        packet.version,
+        delivery(packet.delivery),
+        packet.channel,
+        packet.wants_reply,
+        seconds(packet.received_at),
+        vm.lua.create_string(&packet.payload)?,
+    );
+    run(&vm.core.handle, arguments.into_lua_multi(&vm.lua))
+}
+
+fn broadcast(vm: &Vm, handlers: &Handlers, message: &Message) -> mlua::Result<Option<Job>> {
+    let Some(handler) = handlers.broadcasts.find(&message.topic) else {
+        return Ok(None);
+    };
+    let arguments = (
+        handler,
+        message.sender.into_luau(&vm.lua, &vm.host)?,
+        &*message.topic,
+        message.to.into_luau(&vm.lua, &vm.host)?,
+        seconds(message.received_at),
+        vm.lua.create_string(&message.payload)?,
+    );
+    run(&vm.core.broadcast, arguments.into_lua_multi(&vm.lua))
+}
+
+/// The first item of a topic, or the end of a subscription.
+fn stream(vm: &Vm, handlers: &Handlers, export: &Export) -> mlua::Result<Option<Job>> {
+    let (handler, topic, client, arguments, reason) = match export {
         Export::Subscribe {
             topic,
             client,
             arguments,
         } => {
-            if let Some(handler) = handlers.streams.find(topic) {
-                let arguments = (
-                    handler,
-                    &**topic,
-                    client.into_luau(lua, host)?,
-                    lua.create_string(arguments)?,
-                );
-                return run(&core.subscription, arguments.into_lua_multi(lua));
-            }
+            let arguments = Value::String(vm.lua.create_string(arguments)?);
+            (handlers.streams.find(topic), topic, client, arguments, None)
         }
         Export::Unsubscribe {
             topic,
             client,
             reason,
         } => {
-            if let Some(handler) = handlers.closed.find(topic) {
-                let arguments = (
-                    handler,
-                    &**topic,
-                    client.into_luau(lua, host)?,
-                    Value::Nil,
-                    close_reason(*reason),
-                );
-                return run(&core.subscription, arguments.into_lua_multi(lua));
-            }
+            let reason = Some(close_reason(*reason));
+            (
+                handlers.closed.find(topic),
+                topic,
+                client,
+                Value::Nil,
+                reason,
+            )
         }
-        Export::Reply { tag, answer } => {
-            if let Some(handler) = by_prefix(&handlers.replies, tag) {
-                let (answer, problem) = match answer {
-                    Ok(payload) => (Value::String(lua.create_string(payload)?), Value::Nil),
-                    Err(error) => (Value::Nil, host.error(lua, error)?),
-                };
-                return run(handler, (tag.as_str(), answer, problem).into_lua_multi(lua));
-            }
+        _ => return Ok(None),
+    };
+    let Some(handler) = handler else {
+        return Ok(None);
+    };
+    let client = client.into_luau(&vm.lua, &vm.host)?;
+    let arguments = (handler, &**topic, client, arguments, reason);
+    run(&vm.core.subscription, arguments.into_lua_multi(&vm.lua))
+}
+
+fn client_event(
+    lua: &Lua,
+    host: &Host,
+    handlers: &Handlers,
+    export: &Export,
+) -> mlua::Result<Option<Job>> {
+    let (name, client, more) = match export {
+        Export::Connecting(newcomer) => {
+            return match handlers.client_events.get("on_connecting") {
+                Some(handler) => {
+                    let table = newcomer_table(lua, host, newcomer)?;
+                    run(handler, table.into_lua_multi(lua))
+                }
+                None => Ok(None),
+            };
         }
-        Export::Save | Export::Restore(_) | Export::Step(_) => {}
-    }
-    Ok(Job::Done(nothing(export)))
+        Export::Connected(client) => ("on_connected", client, Value::Nil),
+        Export::Disconnected(client, reason) => {
+            let reason = close_reason(*reason).into_luau(lua, host)?;
+            ("on_disconnected", client, reason)
+        }
+        Export::Alive(client, rtt) => ("on_alive", client, Value::Number(seconds(*rtt))),
+        Export::Away(client) => ("on_away", client, Value::Nil),
+        Export::Back(client) => ("on_back", client, Value::Nil),
+        _ => return Ok(None),
+    };
+    let Some(handler) = handlers.client_events.get(name) else {
+        return Ok(None);
+    };
+    let client = client.into_luau(lua, host)?;
+    run(handler, (client, more).into_lua_multi(lua))
 }
 
 /// The slot of a calling client whose parts are read when touched, or else the caller as a value.
@@ -274,11 +278,7 @@ const fn stop_reason(reason: StopReason) -> &'static str {
     }
 }
 
-fn newcomer_table(
-    lua: &Lua,
-    host: &Host,
-    newcomer: &cohnect_host::export::Newcomer,
-) -> mlua::Result<Table> {
+fn newcomer_table(lua: &Lua, host: &Host, newcomer: &Newcomer) -> mlua::Result<Table> {
     let table = lua.create_table_with_capacity(0, 6)?;
     table.raw_set("id", newcomer.id.into_luau(lua, host)?)?;
     table.raw_set("address", newcomer.address.as_str())?;
@@ -295,7 +295,7 @@ fn server_event(
     host: &Host,
     handlers: &Handlers,
     event: &ServerEvent,
-) -> mlua::Result<Job> {
+) -> mlua::Result<Option<Job>> {
     let (name, value) = match event {
         ServerEvent::Started => ("on_started", Value::Nil),
         ServerEvent::Stopping(left) => ("on_stopping", Value::Number(seconds(*left))),
@@ -319,10 +319,10 @@ fn server_event(
         }
     };
     if let Some(handler) = handlers.server_events.get(name) {
-        return Ok(Job::Run(handler.clone(), value.into_lua_multi(lua)?));
+        return run(handler, value.into_lua_multi(lua));
     }
     let Some(handler) = handlers.server_events.get("on_event") else {
-        return Ok(Job::Done(Returned::Nothing));
+        return Ok(None);
     };
     let case = name.trim_start_matches("on_");
     let event = if value.is_nil() {
@@ -332,268 +332,5 @@ fn server_event(
         table.raw_set(case, value)?;
         Value::Table(table)
     };
-    Ok(Job::Run(handler.clone(), event.into_lua_multi(lua)?))
-}
-
-/// What a handler returned, as the contract has it.
-pub(crate) fn interpret(export: &Export, value: &Value, problem: &Value) -> mlua::Result<Returned> {
-    let read = || -> Result<Returned, Mismatch> {
-        Ok(match export {
-            Export::Execute(_) => Returned::Answer(match refused(value, problem)? {
-                Some(error) => Err(error),
-                None => Ok(Bytes::from_luau(value)?),
-            }),
-            Export::Handle(_) => Returned::Verdict(packet_verdict(value, problem)?),
-            Export::Broadcast(_) => Returned::Ruling(message_verdict(value, problem)?),
-            Export::Start(_) | Export::Restore(_) => {
-                Returned::Done(refused(value, problem)?.map_or(Ok(()), Err))
-            }
-            Export::Connecting(_) => Returned::Admission(match refused(value, problem)? {
-                Some(error) => Err(error),
-                None => Ok(admission(value)?),
-            }),
-            Export::Subscribe { .. } => Returned::Subscribed(match refused(value, problem)? {
-                Some(error) => Err(error),
-                None => Ok(FromLuau::from_luau(value)?),
-            }),
-            Export::Save
-            | Export::Step(_)
-            | Export::Stop(_)
-            | Export::Tick(_)
-            | Export::Timer { .. }
-            | Export::Connected(_)
-            | Export::Disconnected(..)
-            | Export::Alive(..)
-            | Export::Away(_)
-            | Export::Back(_)
-            | Export::Event(_)
-            | Export::Unsubscribe { .. }
-            | Export::Reply { .. } => nothing(export),
-        })
-    };
-    read().map_err(|mismatch| {
-        mlua::Error::runtime(format!(
-            "the handler of {} returned something else: {}",
-            label(export),
-            mismatch.0
-        ))
-    })
-}
-
-/// A call as an error names it.
-fn label(export: &Export) -> String {
-    match export {
-        Export::Execute(request) => format!("the action `{}`", request.name),
-        Export::Handle(packet) => format!("the opcode {:#06x}", packet.opcode),
-        Export::Broadcast(message) => format!("the topic \"{}\"", message.topic),
-        Export::Subscribe { topic, .. } => format!("the topic \"{topic}\""),
-        other @ (Export::Step(_)
-        | Export::Start(_)
-        | Export::Stop(_)
-        | Export::Save
-        | Export::Restore(_)
-        | Export::Tick(_)
-        | Export::Timer { .. }
-        | Export::Connecting(_)
-        | Export::Connected(_)
-        | Export::Disconnected(..)
-        | Export::Alive(..)
-        | Export::Away(_)
-        | Export::Back(_)
-        | Export::Event(_)
-        | Export::Unsubscribe { .. }
-        | Export::Reply { .. }) => other.name().to_owned(),
-    }
-}
-
-/// `nil, problem` refuses.
-pub(crate) fn refused(value: &Value, problem: &Value) -> Result<Option<Error>, Mismatch> {
-    if value.is_nil() && !problem.is_nil() {
-        return error_of(problem).map(Some);
-    }
-    Ok(None)
-}
-
-/// A refusal where only the module's own words have a place.
-fn rejection(error: &Error) -> Failure {
-    match error {
-        Error::Failed(failure) => failure.clone(),
-        other => Failure {
-            code: 0,
-            message: kind(other).to_owned(),
-        },
-    }
-}
-
-fn packet_verdict(value: &Value, problem: &Value) -> Result<PacketVerdict, Mismatch> {
-    if let Some(error) = refused(value, problem)? {
-        return Ok(PacketVerdict::Reject(rejection(&error)));
-    }
-    match value {
-        Value::Nil => Ok(PacketVerdict::Pass),
-        Value::String(text) => match &*text.as_bytes() {
-            b"pass" => Ok(PacketVerdict::Pass),
-            b"drop" => Ok(PacketVerdict::Drop),
-            _ => Err(not_a_verdict(value)),
-        },
-        Value::Table(table) => {
-            let (case, value) = single(table)?;
-            match case.as_str() {
-                "replace" => FromLuau::from_luau(&value).map(PacketVerdict::Replace),
-                "reply" => FromLuau::from_luau(&value).map(PacketVerdict::Reply),
-                "reject" => failure(&value).map(PacketVerdict::Reject),
-                _ => Err(not_a_verdict(&Value::Table(table.clone()))),
-            }
-        }
-        other => Err(not_a_verdict(other)),
-    }
-}
-
-fn not_a_verdict(value: &Value) -> Mismatch {
-    Mismatch(format!(
-        "expected \"pass\", \"drop\", {{ replace = … }}, {{ reply = … }}, {{ reject = {{ code = 1, message = \"no\" }} }}, got {}",
-        describe(value)
-    ))
-}
-
-fn message_verdict(value: &Value, problem: &Value) -> Result<MessageVerdict, Mismatch> {
-    if let Some(error) = refused(value, problem)? {
-        return Ok(MessageVerdict::Reject(rejection(&error)));
-    }
-    match value {
-        Value::Nil => Ok(MessageVerdict::Pass),
-        Value::String(text) => match &*text.as_bytes() {
-            b"pass" => Ok(MessageVerdict::Pass),
-            b"drop" => Ok(MessageVerdict::Drop),
-            _ => Err(not_a_ruling(value)),
-        },
-        Value::Table(table) => {
-            let (case, value) = single(table)?;
-            match (case.as_str(), &value) {
-                ("replace", _) => FromLuau::from_luau(&value).map(MessageVerdict::Replace),
-                ("reject", _) => failure(&value).map(MessageVerdict::Reject),
-                ("redirect", Value::Table(redirection)) => Ok(MessageVerdict::Redirect(
-                    field(redirection, "to")?,
-                    field(redirection, "payload")?,
-                )),
-                _ => Err(not_a_ruling(&Value::Table(table.clone()))),
-            }
-        }
-        other => Err(not_a_ruling(other)),
-    }
-}
-
-fn not_a_ruling(value: &Value) -> Mismatch {
-    Mismatch(format!(
-        "expected \"pass\", \"drop\", {{ replace = … }}, {{ redirect = {{ to = …, payload = … }} }}, {{ reject = {{ code = 1, message = \"no\" }} }}, got {}",
-        describe(value)
-    ))
-}
-
-fn admission(value: &Value) -> Result<Admission, Mismatch> {
-    match value {
-        // Plain agreement.
-        Value::Nil | Value::Boolean(true) => Ok(Admission::default()),
-        Value::Table(table) => Ok(Admission {
-            user: field(table, "user")?,
-            tags: field(table, "tags")?,
-        }),
-        other => Err(Mismatch::expected(
-            "an admission such as { tags = { \"new\" } }",
-            other,
-        )),
-    }
-}
-
-/// What came of a call, after everything that ends a replica was looked at.
-pub(crate) fn outcome(
-    ending: Option<Ending>,
-    export: &Export,
-    result: mlua::Result<Returned>,
-) -> Outcome {
-    match (ending, result) {
-        (None, Ok(returned)) => Ok(returned),
-        (Some(ending), Ok(_)) => Err(Fault::Ended(ending, export.name().to_owned())),
-        (Some(ending), Err(error)) => Err(Fault::Ended(ending, text(&error))),
-        (None, Err(error)) => {
-            if is_memory(&error) {
-                return Err(Fault::Ended(Ending::Memory, text(&error)));
-            }
-            match refusal(&error).and_then(|refusal| refusing(export, refusal)) {
-                Some(returned) => Ok(returned),
-                None => Err(Fault::Raised(text(&error))),
-            }
-        }
-    }
-}
-
-/// A raised refusal, as the call returns it; none where the call returns nothing that could refuse.
-fn refusing(export: &Export, error: &Error) -> Option<Returned> {
-    let error = error.clone();
-    match export {
-        Export::Execute(_) => Some(Returned::Answer(Err(error))),
-        Export::Handle(_) => Some(Returned::Verdict(PacketVerdict::Reject(rejection(&error)))),
-        Export::Broadcast(_) => Some(Returned::Ruling(MessageVerdict::Reject(rejection(&error)))),
-        Export::Step(_) => Some(Returned::Next(Err(error))),
-        Export::Start(_) | Export::Restore(_) => Some(Returned::Done(Err(error))),
-        Export::Save => Some(Returned::Saved(Err(error))),
-        Export::Connecting(_) => Some(Returned::Admission(Err(error))),
-        Export::Subscribe { .. } => Some(Returned::Subscribed(Err(error))),
-        Export::Stop(_)
-        | Export::Tick(_)
-        | Export::Timer { .. }
-        | Export::Connected(_)
-        | Export::Disconnected(..)
-        | Export::Alive(..)
-        | Export::Away(_)
-        | Export::Back(_)
-        | Export::Event(_)
-        | Export::Unsubscribe { .. }
-        | Export::Reply { .. } => None,
-    }
-}
-
-/// The refusal that an error of Luau carries.
-fn refusal(error: &mlua::Error) -> Option<&Error> {
-    match cause(error) {
-        mlua::Error::ExternalError(inner) => {
-            inner.downcast_ref::<Refusal>().map(|refusal| &refusal.0)
-        }
-        _ => None,
-    }
-}
-
-/// The innermost error.
-fn cause(error: &mlua::Error) -> &mlua::Error {
-    match error {
-        mlua::Error::CallbackError { cause: inner, .. }
-        | mlua::Error::BadArgument { cause: inner, .. }
-        | mlua::Error::WithContext { cause: inner, .. } => cause(inner),
-        other => other,
-    }
-}
-
-/// Whether memory ran out. A coroutine hands the error on as text.
-pub(crate) fn is_memory(error: &mlua::Error) -> bool {
-    match cause(error) {
-        mlua::Error::MemoryError(_) => true,
-        mlua::Error::RuntimeError(text) => text
-            .lines()
-            .next()
-            .is_some_and(|line| line.ends_with("not enough memory")),
-        _ => false,
-    }
-}
-
-/// An error as the log shows it.
-pub(crate) fn text(error: &mlua::Error) -> String {
-    let mut text = match error {
-        mlua::Error::RuntimeError(text) | mlua::Error::MemoryError(text) => text.clone(),
-        mlua::Error::CallbackError { traceback, .. } => {
-            format!("{}\n{traceback}", cause(error))
-        }
-        other => other.to_string(),
-    };
-    text.truncate(text.floor_char_boundary(FAULT_BYTES_MAX));
-    text
+    run(handler, event.into_lua_multi(lua))
 }

@@ -77,7 +77,7 @@ impl UserData for Transaction {
         methods.add_async_method(
             "query",
             |lua, this, (Arg(mut statement), mut params): (Arg<String>, Params)| {
-                let slot = Rc::clone(&this.0);
+                let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
                 async move {
                     step(&lua, &slot, HostFunction::DbTransactionQuery, move |it| {
                         Box::pin(async move { it.query(statement.pass(), params.pass()).await })
@@ -89,7 +89,7 @@ impl UserData for Transaction {
         methods.add_async_method(
             "execute",
             |lua, this, (Arg(mut statement), mut params): (Arg<String>, Params)| {
-                let slot = Rc::clone(&this.0);
+                let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
                 async move {
                     step(&lua, &slot, HostFunction::DbTransactionExecute, move |it| {
                         Box::pin(async move { it.execute(statement.pass(), params.pass()).await })
@@ -99,7 +99,7 @@ impl UserData for Transaction {
             },
         );
         methods.add_async_method("commit", |lua, this, ()| {
-            let slot = Rc::clone(&this.0);
+            let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
             async move {
                 finish(&lua, &slot, HostFunction::DbTransactionCommit, |it| {
                     it.commit()
@@ -108,7 +108,7 @@ impl UserData for Transaction {
             }
         });
         methods.add_async_method("rollback", |lua, this, ()| {
-            let slot = Rc::clone(&this.0);
+            let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
             async move {
                 finish(&lua, &slot, HostFunction::DbTransactionRollback, |it| {
                     it.rollback()
@@ -137,7 +137,7 @@ impl UserData for Cursor {
             })
         });
         methods.add_async_method("next", |lua, this, Arg(mut limit): Arg<u32>| {
-            let slot = Rc::clone(&this.0);
+            let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
             async move {
                 step(&lua, &slot, HostFunction::DbCursorNext, move |it| {
                     Box::pin(async move {

@@ -119,6 +119,7 @@ impl Instance {
     /// A call has ended, or is given up: what it had open ends, its context comes back.
     pub(crate) fn end(&mut self) -> Option<Ending> {
         self.vm.host.resources.end();
+        self.vm.pace();
         if let Some(context) = self.vm.host.take_back() {
             self.context = Some(context);
         }

@@ -19,6 +19,24 @@ use crate::{json, msgpack};
 /// What is required with `@cohnect/` and is no interface of the contract.
 const BY_HAND: [&str; 5] = ["define", "errors", "check", "json", "msgpack"];
 
+/// Interfaces of the contract that hold only types for scripts: requiring one gives its types to the checker, and an empty table at run time.
+const TYPES_ONLY: [&str; 14] = [
+    "action",
+    "background",
+    "broadcast",
+    "client_events",
+    "lifecycle",
+    "migration",
+    "packets",
+    "pipeline",
+    "reply_handler",
+    "server_events",
+    "stream_handler",
+    "ticker",
+    "timer_handler",
+    "types",
+];
+
 /// What `require` has loaded, and what it is loading.
 struct Loader {
     host: Rc<Host>,
@@ -89,6 +107,11 @@ impl Loader {
                 let (table, options): (Table, Function) =
                     run(lua, Prelude::Define, &self.primitives)?;
                 *self.host.options.borrow_mut() = Some(options);
+                table
+            }
+            (None, name) if TYPES_ONLY.contains(&name) => {
+                let table = lua.create_table()?;
+                table.set_readonly(true);
                 table
             }
             (None, unknown) => {
@@ -232,4 +255,27 @@ fn bind(lua: &Lua, host: &Rc<Host>, interface: Interface) -> mlua::Result<Table>
         Interface::Modules => crate::modules::bind(&binder),
     }?;
     Ok(binder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_interface_of_the_contract_can_be_required() {
+        let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../wit");
+        for file in std::fs::read_dir(wit).expect("the contract is there") {
+            let name = file
+                .expect("it can be read")
+                .file_name()
+                .to_string_lossy()
+                .into_owned();
+            let Some(name) = name.strip_suffix(".wit").filter(|name| *name != "worlds") else {
+                continue;
+            };
+            let known =
+                Interface::named(name).is_some() || TYPES_ONLY.contains(&&*name.replace('-', "_"));
+            assert!(known, "{name}");
+        }
+    }
 }

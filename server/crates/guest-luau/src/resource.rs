@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 
 use cohnect_capabilities::{BoxFuture, Error, Result};
 use cohnect_host::function::HostFunction;
-use mlua::{Lua, Value};
+use mlua::{Lua, Value, WeakLua};
 
 use crate::binding::{may_wait, refused, reply};
 use crate::convert::IntoLuau;
@@ -72,7 +72,7 @@ fn host_of(lua: &Lua) -> mlua::Result<Rc<Host>> {
 
 /// A method that waits: the thing is out of its place for as long as that takes.
 pub(crate) async fn step<T, R>(
-    lua: &Lua,
+    lua: &WeakLua,
     slot: &Slot<T>,
     function: HostFunction,
     work: impl for<'a> FnOnce(&'a mut T) -> BoxFuture<'a, Result<R>>,
@@ -81,24 +81,24 @@ where
     T: ?Sized,
     R: IntoLuau + Send,
 {
-    let host = host_of(lua)?;
-    if let Err(error) = may_wait(lua, &host) {
-        return reply::<R>(&host, lua, Err(error));
+    let host = host_of(&lua.upgrade())?;
+    if let Err(error) = may_wait(&lua.upgrade(), &host) {
+        return reply::<R>(&host, &lua.upgrade(), Err(error));
     }
     let Some(mut thing) = slot.take() else {
-        return reply::<R>(&host, lua, Err(Error::Closed));
+        return reply::<R>(&host, &lua.upgrade(), Err(Error::Closed));
     };
     let result = match host.enter(function, |entered| entered.db_step(work(&mut *thing))) {
         Ok(future) => future.await,
         Err(error) => Err(error),
     };
     slot.put(thing);
-    reply(&host, lua, result)
+    reply(&host, &lua.upgrade(), result)
 }
 
 /// A method that waits and ends the thing.
 pub(crate) async fn finish<T, R>(
-    lua: &Lua,
+    lua: &WeakLua,
     slot: &Slot<T>,
     function: HostFunction,
     work: impl FnOnce(Box<T>) -> BoxFuture<'static, Result<R>>,
@@ -107,18 +107,18 @@ where
     T: ?Sized,
     R: IntoLuau + Send + 'static,
 {
-    let host = host_of(lua)?;
-    if let Err(error) = may_wait(lua, &host) {
-        return reply::<R>(&host, lua, Err(error));
+    let host = host_of(&lua.upgrade())?;
+    if let Err(error) = may_wait(&lua.upgrade(), &host) {
+        return reply::<R>(&host, &lua.upgrade(), Err(error));
     }
     let Some(thing) = slot.take() else {
-        return reply::<R>(&host, lua, Err(Error::Closed));
+        return reply::<R>(&host, &lua.upgrade(), Err(Error::Closed));
     };
     let result = match host.enter(function, |entered| entered.db_step(work(thing))) {
         Ok(future) => future.await,
         Err(error) => Err(error),
     };
-    reply(&host, lua, result)
+    reply(&host, &lua.upgrade(), result)
 }
 
 /// A method that only looks.

@@ -2,13 +2,14 @@
 //! that names the nearest known key; nobody writes `describe` in Luau.
 
 mod claims;
+mod events;
 mod manifest;
 
 use core::cell::RefCell;
 use std::sync::Arc;
 
 use cohnect_capabilities::Opcode;
-use cohnect_host::export::{ClientEvents, Exports, ServerEvents, TickPlan};
+use cohnect_host::export::{Exports, TickPlan};
 use mlua::{Function, LuaString, Table, Value};
 use rustc_hash::FxHashMap;
 
@@ -132,27 +133,6 @@ const LATER: [&str; 6] = [
     "mq_handler",
     "http_handler",
 ];
-const CLIENT_EVENTS: [&str; 6] = [
-    "on_connecting",
-    "on_connected",
-    "on_disconnected",
-    "on_alive",
-    "on_away",
-    "on_back",
-];
-const SERVER_EVENTS: [&str; 10] = [
-    "on_event",
-    "on_started",
-    "on_stopping",
-    "on_config_changed",
-    "on_flag_changed",
-    "on_module_loaded",
-    "on_module_unloading",
-    "on_instance_joined",
-    "on_instance_left",
-    "on_other",
-];
-
 /// Reads a module's table.
 pub(crate) fn read(value: &Value, options: &RefCell<Option<Function>>) -> Result<Shape, Wrong> {
     let Value::Table(table) = value else {
@@ -197,8 +177,8 @@ fn read_key(
             shape.exports.replies = true;
             named(&mut shape.handlers.replies, table(value)?)
         }
-        "client_events" => client_events(shape, table(value)?),
-        "server_events" => server_events(shape, table(value)?),
+        "client_events" => events::client_events(shape, table(value)?),
+        "server_events" => events::server_events(shape, table(value)?),
         "lifecycle" => {
             let table = known(table(value)?, &["start", "stop"])?;
             shape.handlers.start = optional(table, "start")?;
@@ -276,62 +256,6 @@ fn ticker(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {
     shape.handlers.on_tick =
         Some(optional(table, "on_tick")?.ok_or("`on_tick` is missing: function(tick) … end")?);
     Ok(())
-}
-
-fn client_events(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {
-    let mut events = ClientEvents::default();
-    for (name, function) in event_functions(table, &CLIENT_EVENTS)? {
-        match name {
-            "on_connecting" => events.connecting = true,
-            "on_connected" => events.connected = true,
-            "on_disconnected" => events.disconnected = true,
-            "on_alive" => events.alive = true,
-            "on_away" => events.away = true,
-            _ => events.back = true,
-        }
-        shape.handlers.client_events.insert(name, function);
-    }
-    shape.exports.client_events = events;
-    Ok(())
-}
-
-fn server_events(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {
-    let functions = event_functions(table, &SERVER_EVENTS)?;
-    let all = functions.iter().any(|(name, _)| *name == "on_event");
-    let has = |name: &str| all || functions.iter().any(|(known, _)| *known == name);
-    shape.exports.server_events = ServerEvents {
-        started: has("on_started"),
-        stopping: has("on_stopping"),
-        config_changed: has("on_config_changed"),
-        flag_changed: has("on_flag_changed"),
-        module_loaded: has("on_module_loaded"),
-        module_unloading: has("on_module_unloading"),
-        instance_joined: has("on_instance_joined"),
-        instance_left: has("on_instance_left"),
-        other: has("on_other"),
-    };
-    shape.handlers.server_events.extend(functions);
-    Ok(())
-}
-
-fn event_functions(
-    table: &Table,
-    known: &'static [&'static str],
-) -> Result<Vec<(&'static str, Function)>, Wrong> {
-    let mut functions = Vec::new();
-    for (name, value) in entries(table, "events")? {
-        let Some(event) = known.iter().find(|event| **event == name) else {
-            return Err(format!(
-                "there is no event `{name}`; {}",
-                suggestion(&name, known)
-            ));
-        };
-        functions.push((
-            *event,
-            function(&value).map_err(|wrong| format!("`{name}`: {wrong}"))?,
-        ));
-    }
-    Ok(functions)
 }
 
 fn topics(into: &mut Topics, table: &Table) -> Result<(), Wrong> {

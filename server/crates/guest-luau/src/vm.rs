@@ -5,6 +5,7 @@ use std::rc::Rc;
 use cohnect_capabilities::Field;
 use cohnect_capabilities::logging::Level;
 use cohnect_host::function::HostFunction;
+use cohnect_host::limits::LOG_BYTES_MAX;
 use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
 
 use crate::convert::{Arg, error_of};
@@ -31,12 +32,20 @@ impl Core {
     }
 }
 
+/// The heap's size in percent of what lives in it, at which the collector begins anew: Luau's own value, and one for a machine whose limit is near. Luau does not
+/// collect when memory runs out, so what is garbage then would count as used.
+const HEAP_PERCENT: i32 = 200;
+const HEAP_PERCENT_TIGHT: i32 = 120;
+
 /// One virtual machine.
 pub(crate) struct Vm {
     pub(crate) core: Core,
     /// Makes the `loop` of a background function.
     pub(crate) background: Function,
     pub(crate) host: Rc<Host>,
+    memory_bytes: usize,
+    /// Whether the collector works as one whose limit is near.
+    tight: core::cell::Cell<bool>,
     /// Last, so that the values above go before it.
     pub(crate) lua: Lua,
 }
@@ -72,8 +81,27 @@ impl Vm {
             core,
             background,
             host,
+            memory_bytes: code.memory_bytes,
+            tight: core::cell::Cell::new(false),
             lua,
         })
+    }
+}
+
+impl Vm {
+    /// Looks at the memory after a call, and lets the collector work the harder the nearer its limit is.
+    pub(crate) fn pace(&self) {
+        let tight = self.lua.used_memory() > self.memory_bytes / 5 * 2;
+        if self.tight.replace(tight) != tight {
+            let goal = if tight {
+                HEAP_PERCENT_TIGHT
+            } else {
+                HEAP_PERCENT
+            };
+            let params = mlua::state::GcIncParams::default().goal(goal);
+            self.lua
+                .gc_set_mode(mlua::state::GcMode::Incremental(params));
+        }
     }
 }
 
@@ -179,7 +207,9 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
         lua.create_function(move |_, (Arg(level), text): (Arg<Level>, LuaString)| {
             logged
                 .enter(HostFunction::LoggingLog, |entered| {
-                    entered.logging_log(level, &text.to_string_lossy(), &[] as &[Field]);
+                    let bytes = text.as_bytes();
+                    let shown = &bytes[..bytes.len().min(LOG_BYTES_MAX)];
+                    entered.logging_log(level, &String::from_utf8_lossy(shown), &[] as &[Field]);
                     Ok(())
                 })
                 .map_err(|error| mlua::Error::runtime(format!("print: {error}")))
@@ -228,6 +258,11 @@ fn set_globals(lua: &Lua, _host: &Rc<Host>, prelude: &Table) -> mlua::Result<()>
         globals.raw_set(name, Value::Nil)?;
     }
     globals.raw_set("print", prelude.raw_get::<Function>("print")?)?;
+    for (library, name) in [("string", "find"), ("string", "split"), ("table", "move")] {
+        globals
+            .raw_get::<Table>(library)?
+            .raw_set(name, prelude.raw_get::<Function>(name)?)?;
+    }
     let os: Table = globals.raw_get("os")?;
     let ours = lua.create_table()?;
     ours.raw_set("difftime", os.raw_get::<Function>("difftime")?)?;

@@ -167,3 +167,52 @@ fn a_handler_for_what_is_not_there_does_nothing() {
     }
     assert!(module.call(&Export::Execute(request)).is_ok());
 }
+
+#[test]
+fn garbage_is_not_taken_for_memory() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local kept = {}
+        return { action = {
+            fill = function() for n = 1, 9000 do kept[n] = string.rep("x", 1000) .. n end return "" end,
+            churn = function(request)
+                local last
+                for n = 1, 1000 do last = string.rep("y", 1000) .. n .. request.input end
+                return ""
+            end,
+        } }"#,
+    );
+    module.execute("fill", "").expect("it fits");
+    for round in 0..200 {
+        let answer = module.execute("churn", &round.to_string());
+        assert_eq!(answer, Ok(String::new()), "{round}");
+    }
+}
+
+#[test]
+fn what_could_hold_a_thread_for_minutes_is_refused() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local long = string.rep("a", 4e6)
+        return { action = {
+            find = function() return tostring(string.find(long, string.rep("a", 2e6) .. "b", 1, true)) end,
+            method = function() return tostring(long:find(string.rep("a", 2e6) .. "b", 1, true)) end,
+            split = function() return tostring(#string.split(long, string.rep("a", 2e6) .. "b")) end,
+            move = function() table.move({}, 1, 2e9, 1) end,
+            fine = function()
+                local first, last = long:find("aab?", 5)
+                local moved = table.move({ 1, 2, 3 }, 1, 3, 2)
+                return `{first} {last} {#string.split("a,b")} {moved[4]}`
+            end,
+        } }"#,
+    );
+    for action in ["find", "method", "split", "move"] {
+        match module.fault(action) {
+            Fault::Raised(text) => assert!(text.contains("hello.luau:"), "{action}: {text}"),
+            other => panic!("{action}: {other:?}"),
+        }
+    }
+    assert_eq!(module.execute("fine", ""), Ok("5 6 2 3".into()));
+}

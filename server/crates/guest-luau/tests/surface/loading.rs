@@ -231,3 +231,55 @@ fn an_interface_without_its_grant_is_refused_by_name() {
         .expect("it is refused");
     assert!(error.message.contains("db:main"), "{error}");
 }
+
+#[test]
+fn the_type_definitions_are_luau_and_name_what_is_there() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../module-sdk/luau");
+    let bench = Bench::new();
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).expect("the definitions are there") {
+        let path = file.expect("it can be read").path();
+        if path.extension().is_none_or(|ending| ending != "luau") {
+            continue;
+        }
+        let name = path
+            .file_stem()
+            .expect("it has a name")
+            .to_string_lossy()
+            .into_owned();
+        let text = std::fs::read_to_string(&path).expect("it can be read");
+        // Only what it returns is of interest here; what it requires is other definitions.
+        let runs = format!(
+            "local require = nil :: any\nlocal function definition()\n{}\nend\nreturn {{}}",
+            text.replace("export type", "type")
+        );
+        bench
+            .prepare(&Bench::source(&runs))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        // Each name of the returned table, one tab deep.
+        let names: Vec<_> = text
+            .split_once("\nlocal ")
+            .map(|_| text.rsplit_once(": {\n").map_or("", |(_, table)| table))
+            .filter(|_| !text.contains("-- Types only."))
+            .unwrap_or_default()
+            .lines()
+            .take_while(|line| !line.starts_with('}'))
+            .filter_map(|line| {
+                line.strip_prefix('\t')?
+                    .split_once(": ")
+                    .map(|(name, _)| name)
+            })
+            .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+            .collect();
+        seen += names.len();
+        let checks: String = names
+            .iter()
+            .map(|key| format!("assert(there.{key} ~= nil, '{key}')\n"))
+            .collect();
+        let code = format!("local there: any = require('@cohnect/{name}')\n{checks}return {{}}");
+        bench
+            .prepare(&Bench::source(&code))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    assert!(seen > 90, "{seen}");
+}

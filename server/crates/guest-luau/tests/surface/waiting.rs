@@ -364,3 +364,29 @@ async fn an_error_ends_the_call_and_the_next_one_runs() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_given_up_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let before = std::sync::Arc::strong_count(&bench.world);
+    let mut module = bench.load_waiting(
+        r#"
+        local db = require("@cohnect/db")
+        return { action = {
+            read = function() return tostring(db.query("main", "select")) end,
+            step = function() return tostring(db.begin("main"):query("select")) end,
+        } }"#,
+    );
+    bench.world.set_hanging(true);
+    for action in ["read", "step"] {
+        module.context().arm(bench.world.arming(true));
+        let export = Export::Execute(request(action, ""));
+        let mut future = module.call(&export);
+        let mut cx = Waker::from_waker(core::task::Waker::noop());
+        assert!(future.as_mut().poll(&mut cx).is_pending());
+        drop(future);
+        assert!(module.context().take_outbox().is_empty());
+    }
+    drop(module);
+    assert_eq!(std::sync::Arc::strong_count(&bench.world), before);
+}

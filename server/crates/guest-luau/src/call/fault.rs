@@ -1,0 +1,105 @@
+//! How a call ended that returned nothing: which errors of Luau are refusals, which end the replica, and what the log reads of them.
+
+use cohnect_capabilities::Error;
+use cohnect_host::export::{
+    Ending, Export, Fault, MessageVerdict, Outcome, PacketVerdict, Returned,
+};
+
+use super::verdict::rejection;
+use crate::host::Refusal;
+
+/// Longest text of a fault in bytes: a log line and a traceback.
+const FAULT_BYTES_MAX: usize = 4 * 1024;
+
+/// What came of a call, after everything that ends a replica was looked at.
+pub(crate) fn outcome(
+    ending: Option<Ending>,
+    export: &Export,
+    result: mlua::Result<Returned>,
+) -> Outcome {
+    match (ending, result) {
+        (None, Ok(returned)) => Ok(returned),
+        (Some(ending), Ok(_)) => Err(Fault::Ended(ending, export.name().to_owned())),
+        (Some(ending), Err(error)) => Err(Fault::Ended(ending, text(&error))),
+        (None, Err(error)) => {
+            if is_memory(&error) {
+                return Err(Fault::Ended(Ending::Memory, text(&error)));
+            }
+            match refusal(&error).and_then(|refusal| refusing(export, refusal)) {
+                Some(returned) => Ok(returned),
+                None => Err(Fault::Raised(text(&error))),
+            }
+        }
+    }
+}
+
+/// A raised refusal, as the call returns it; none where the call returns nothing that could refuse.
+fn refusing(export: &Export, error: &Error) -> Option<Returned> {
+    let error = error.clone();
+    match export {
+        Export::Execute(_) => Some(Returned::Answer(Err(error))),
+        Export::Handle(_) => Some(Returned::Verdict(PacketVerdict::Reject(rejection(&error)))),
+        Export::Broadcast(_) => Some(Returned::Ruling(MessageVerdict::Reject(rejection(&error)))),
+        Export::Step(_) => Some(Returned::Next(Err(error))),
+        Export::Start(_) | Export::Restore(_) => Some(Returned::Done(Err(error))),
+        Export::Save => Some(Returned::Saved(Err(error))),
+        Export::Connecting(_) => Some(Returned::Admission(Err(error))),
+        Export::Subscribe { .. } => Some(Returned::Subscribed(Err(error))),
+        Export::Stop(_)
+        | Export::Tick(_)
+        | Export::Timer { .. }
+        | Export::Connected(_)
+        | Export::Disconnected(..)
+        | Export::Alive(..)
+        | Export::Away(_)
+        | Export::Back(_)
+        | Export::Event(_)
+        | Export::Unsubscribe { .. }
+        | Export::Reply { .. } => None,
+    }
+}
+
+/// The refusal that an error of Luau carries.
+fn refusal(error: &mlua::Error) -> Option<&Error> {
+    match cause(error) {
+        mlua::Error::ExternalError(inner) => {
+            inner.downcast_ref::<Refusal>().map(|refusal| &refusal.0)
+        }
+        _ => None,
+    }
+}
+
+/// The innermost error.
+fn cause(error: &mlua::Error) -> &mlua::Error {
+    match error {
+        mlua::Error::CallbackError { cause: inner, .. }
+        | mlua::Error::BadArgument { cause: inner, .. }
+        | mlua::Error::WithContext { cause: inner, .. } => cause(inner),
+        other => other,
+    }
+}
+
+/// Whether memory ran out. A coroutine hands the error on as text.
+pub(crate) fn is_memory(error: &mlua::Error) -> bool {
+    match cause(error) {
+        mlua::Error::MemoryError(_) => true,
+        mlua::Error::RuntimeError(text) => text
+            .lines()
+            .next()
+            .is_some_and(|line| line.ends_with("not enough memory")),
+        _ => false,
+    }
+}
+
+/// An error as the log shows it.
+pub(crate) fn text(error: &mlua::Error) -> String {
+    let mut text = match error {
+        mlua::Error::RuntimeError(text) | mlua::Error::MemoryError(text) => text.clone(),
+        mlua::Error::CallbackError { traceback, .. } => {
+            format!("{}\n{traceback}", cause(error))
+        }
+        other => other.to_string(),
+    };
+    text.truncate(text.floor_char_boundary(FAULT_BYTES_MAX));
+    text
+}

@@ -1,0 +1,163 @@
+//! Luau's values as MessagePack.
+
+use mlua::{Table, Value};
+use rmp::encode as write;
+use rustc_hash::FxHashMap;
+
+use super::{BUFFER, DEPTH_MAX, SHARED};
+use crate::convert::whole;
+use crate::json::{Path, is_list};
+
+pub(super) struct Writer {
+    pub(super) out: Vec<u8>,
+    path: Path,
+    name: &'static str,
+    bytes_max: usize,
+    /// The number of each table and buffer that was written, where they may be shared.
+    seen: Option<FxHashMap<*const core::ffi::c_void, u32>>,
+}
+
+impl Writer {
+    pub(super) fn new(name: &'static str, bytes_max: usize, shared: bool) -> Self {
+        Self {
+            out: Vec::new(),
+            path: Path::default(),
+            name,
+            bytes_max,
+            seen: shared.then(FxHashMap::default),
+        }
+    }
+
+    pub(super) fn value(&mut self, value: &Value) -> Result<(), String> {
+        if self.out.len() > self.bytes_max {
+            return Err(format!("more than {} bytes", self.bytes_max));
+        }
+        if self.path.depth() > DEPTH_MAX {
+            return Err(format!(
+                "`{}…` is deeper than {DEPTH_MAX} tables{}",
+                self.name,
+                if self.seen.is_some() {
+                    ""
+                } else {
+                    ", or a circle"
+                }
+            ));
+        }
+        // Writing into a vector does not fail.
+        let written = match value {
+            Value::Nil => write::write_nil(&mut self.out).map_err(drop),
+            value if *value == Value::NULL && self.seen.is_none() => {
+                write::write_nil(&mut self.out).map_err(drop)
+            }
+            Value::Boolean(on) => write::write_bool(&mut self.out, *on).map_err(drop),
+            Value::Integer(_) | Value::Number(_) => self.number(value),
+            Value::String(text) => match text.to_str() {
+                Ok(text) => write::write_str(&mut self.out, &text).map_err(drop),
+                Err(_) => write::write_bin(&mut self.out, &text.as_bytes()).map_err(drop),
+            },
+            Value::Buffer(buffer) => {
+                if self.again(value) {
+                    return Ok(());
+                }
+                let bytes = buffer.to_vec();
+                if self.seen.is_some() {
+                    let meta = write::write_ext_meta(&mut self.out, bytes.len() as u32, BUFFER);
+                    self.out.extend_from_slice(&bytes);
+                    meta.map(drop).map_err(drop)
+                } else {
+                    write::write_bin(&mut self.out, &bytes).map_err(drop)
+                }
+            }
+            Value::Table(table) => return self.table(value, table),
+            other => {
+                return Err(format!(
+                    "`{}{}` is a {}, which cannot be {}",
+                    self.name,
+                    self.path.show(),
+                    other.type_name(),
+                    if self.seen.is_some() {
+                        "kept"
+                    } else {
+                        "encoded"
+                    }
+                ));
+            }
+        };
+        written.map_err(|()| "out of memory".to_owned())
+    }
+
+    fn number(&mut self, value: &Value) -> Result<(), ()> {
+        let real = value
+            .as_number()
+            .or_else(|| value.as_integer().map(|n| n as f64))
+            .unwrap_or(0.0);
+        match whole(value) {
+            // The sign of a zero is part of the number.
+            Ok(number) if number != 0 || real.is_sign_positive() => {
+                write::write_sint(&mut self.out, number)
+                    .map(drop)
+                    .map_err(drop)
+            }
+            _ => write::write_f64(&mut self.out, real).map_err(drop),
+        }
+    }
+
+    /// Writes where the thing was written before; false when this is the first time.
+    fn again(&mut self, value: &Value) -> bool {
+        let Some(seen) = &mut self.seen else {
+            return false;
+        };
+        let next = seen.len() as u32;
+        match seen.entry(value.to_pointer()) {
+            std::collections::hash_map::Entry::Occupied(entry) => {
+                let number = *entry.get();
+                let _ = write::write_ext_meta(&mut self.out, 4, SHARED);
+                self.out.extend_from_slice(&number.to_be_bytes());
+                true
+            }
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(next);
+                false
+            }
+        }
+    }
+
+    fn table(&mut self, value: &Value, table: &Table) -> Result<(), String> {
+        if self.again(value) {
+            return Ok(());
+        }
+        let luau = |error: mlua::Error| error.to_string();
+        if let Some(length) = is_list(table).map_err(luau)? {
+            let _ = write::write_array_len(&mut self.out, length as u32);
+            for n in 1..=length {
+                self.path.push(&Value::Integer(n as i64));
+                self.value(&table.raw_get::<Value>(n).map_err(luau)?)?;
+                self.path.pop();
+            }
+            return Ok(());
+        }
+        let pairs = table
+            .pairs::<Value, Value>()
+            .collect::<mlua::Result<Vec<_>>>()
+            .map_err(luau)?;
+        let _ = write::write_map_len(&mut self.out, pairs.len() as u32);
+        for (key, value) in &pairs {
+            self.path.push(key);
+            if !matches!(
+                key,
+                Value::String(_) | Value::Integer(_) | Value::Number(_) | Value::Boolean(_)
+            ) {
+                return Err(format!(
+                    "`{}{}` has a {} for its key; keys are text, numbers and booleans",
+                    self.name,
+                    self.path.show(),
+                    key.type_name()
+                ));
+            }
+            self.value(key)?;
+            self.value(value)?;
+            self.path.pop();
+        }
+        Ok(())
+    }
+}
