@@ -130,7 +130,11 @@ fn a_clients_tags_stand_with_a_tilde() {
     let server = Server::dev(&[], &[]);
     let said = server.cohnect(&["tags", "add", "lfg", "eu"]);
     assert_eq!((said.code, said.out.trim()), (0, "~eu\n~lfg"), "{said:?}");
-    assert_eq!(server.cohnect(&["tags", "add", "no spaces"]).code, 2, "it is refused before it is sent");
+    assert_eq!(
+        server.cohnect(&["tags", "add", "no spaces"]).code,
+        2,
+        "it is refused before it is sent"
+    );
 }
 
 #[test]

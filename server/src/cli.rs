@@ -139,11 +139,11 @@ pub struct Keygen {
 #[derive(Debug, Args)]
 pub struct Connection {
     /// The server's address; by default the one that `cohnect dev` wrote to `.cohnect/server.json`, looked for here and in the parents.
-    #[arg(long, value_name = "ADDR", requires = "key")]
+    #[arg(long, value_name = "ADDR", requires = "server_key")]
     pub server: Option<String>,
     /// The server's public key, 64 hex digits.
-    #[arg(long, value_name = "HEX", requires = "server")]
-    pub key: Option<String>,
+    #[arg(long = "key", value_name = "HEX", requires = "server")]
+    pub server_key: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

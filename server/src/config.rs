@@ -127,7 +127,7 @@ pub struct DatabaseConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlagsConfig {
-    /// A file in flagd's JSON format, from this file's folder; read again when it changes. Default: `flags.json` if it is there.
+    /// A file in flagd's JSON format, from this file's folder; read again when it changes. Default: none; in `dev`, `flags.json` if it is there.
     pub file: Option<PathBuf>,
 }
 
@@ -245,6 +245,28 @@ mod tests {
             (15, 60)
         );
         assert!(!config.access.anonymous && config.server.watch);
+    }
+
+    #[test]
+    fn the_example_names_every_key_with_its_default() {
+        let example = include_str!("../cohnect.example.toml");
+        let config = Config::parse(Path::new("cohnect.example.toml"), example).unwrap();
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+        // What is commented out there is right, too.
+        let all: String = example
+            .lines()
+            .map(|line| {
+                format!(
+                    "{}\n",
+                    line.strip_prefix("# ")
+                        .filter(|l| l.starts_with('[') || l.split(' ').nth(1) == Some("="))
+                        .unwrap_or(line)
+                )
+            })
+            .collect();
+        let config = Config::parse(Path::new("cohnect.example.toml"), &all).unwrap();
+        assert_eq!((config.database.len(), config.secrets.len()), (1, 2));
+        assert!(config.server.psk_file.is_some() && config.flags.file.is_some());
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The server as a library: configuration, assembly, command line. The binary is a thin `main`.
 #![forbid(unsafe_code)]
 
+pub mod assemble;
 pub mod cli;
 pub mod config;
 pub mod keys;
 mod output;
 pub mod ready;
+pub mod run;
 pub mod telemetry;
+mod watcher;

@@ -260,7 +260,7 @@ async fn connect(connection: &Connection) -> Result<(Client, Incoming), Failed> 
 }
 
 fn server(connection: &Connection) -> Result<(SocketAddr, PublicKey), Failed> {
-    let (address, key) = match (&connection.server, &connection.key) {
+    let (address, key) = match (&connection.server, &connection.server_key) {
         (Some(address), Some(key)) => (address.clone(), key.clone()),
         _ => {
             let here = std::env::current_dir()

@@ -1,9 +1,59 @@
-pub(crate) fn new(_: &crate::cli::New) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! `cohnect new`, `build` and `keygen`: what makes files.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::cli::{Build, Keygen, Language, New};
+use crate::{keys, output};
+
+/// `cohnect new`
+pub(crate) fn new(new: &New) -> ExitCode {
+    let language = match new.lang {
+        Language::Luau => cohnect_build::Language::Luau,
+        Language::Rust => cohnect_build::Language::Rust,
+    };
+    let modules = Path::new("modules");
+    let into = new.into.as_deref().unwrap_or_else(|| {
+        if modules.is_dir() {
+            modules
+        } else {
+            Path::new(".")
+        }
+    });
+    report(cohnect_build::new_module(&new.name, language, into).map(|folder| {
+        let next = match new.lang {
+            Language::Luau => format!("`cohnect dev` runs it, and loads it again whenever you save. Try: cohnect call {} greet Ada", new.name),
+            Language::Rust => format!("`cohnect build {}` makes the component that `cohnect dev` runs.", folder.display()),
+        };
+        format!("{} is there. {next}", folder.display())
+    }))
 }
-pub(crate) fn build(_: &crate::cli::Build) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+
+/// `cohnect build`
+pub(crate) fn build(build: &Build) -> ExitCode {
+    report(cohnect_build::build(&build.dir).map(|component| component.display().to_string()))
 }
-pub(crate) fn keygen(_: &crate::cli::Keygen) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+
+/// `cohnect keygen`
+pub(crate) fn keygen(keygen: &Keygen) -> ExitCode {
+    report(keys::make(&keygen.file).map(|keys| {
+        format!(
+            "{}\nThe secret key is in {}; clients pin the key above.",
+            keys.public(),
+            keygen.file.display()
+        )
+    }))
+}
+
+fn report<E: Into<anyhow::Error>>(done: Result<String, E>) -> ExitCode {
+    match done {
+        Ok(text) => {
+            output::line(text);
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            output::note(format!("{:#}", e.into()));
+            ExitCode::FAILURE
+        }
+    }
 }

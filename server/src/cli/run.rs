@@ -1,6 +1,121 @@
-pub(crate) fn dev(_: &crate::cli::Dev) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! `cohnect dev` and `cohnect serve`: reads the configuration, starts a server, and says to people what went wrong if it does not start.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use cohnect_engine::Policy;
+
+use crate::cli::{Dev, Serve};
+use crate::config::Config;
+use crate::run::{Manner, run};
+use crate::{output, telemetry};
+
+/// `cohnect dev`
+pub(crate) fn dev(dev: &Dev) -> ExitCode {
+    report(start_dev(dev))
 }
-pub(crate) fn serve(_: &crate::cli::Serve) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+
+/// `cohnect serve`
+pub(crate) fn serve(serve: &Serve) -> ExitCode {
+    report(start_serve(serve))
+}
+
+/// The configuration of a folder for development: its `cohnect.toml`, if there is one, with paths from the folder.
+pub(crate) fn configuration_of(folder: &Path) -> anyhow::Result<Config> {
+    if !folder.is_dir() {
+        bail!("{} is no folder", folder.display());
+    }
+    let file = folder.join("cohnect.toml");
+    let mut config = if file.is_file() {
+        Config::read(&file)?
+    } else {
+        let mut config = Config::default();
+        config.anchor(folder);
+        config
+    };
+    let flags = folder.join("flags.json");
+    if config.flags.file.is_none() && flags.is_file() {
+        config.flags.file = Some(flags);
+    }
+    if !config.server.modules_dir.is_dir() {
+        bail!(
+            "{} is not there. A folder for development holds `modules/`; `mkdir {}` makes one, `cohnect new hello --lang luau` a first module",
+            config.server.modules_dir.display(),
+            config.server.modules_dir.display()
+        );
+    }
+    Ok(config)
+}
+
+fn start_dev(dev: &Dev) -> anyhow::Result<()> {
+    let mut config = configuration_of(&dev.dir)?;
+    let server = &mut config.server;
+    if let Some(listen) = dev.listen {
+        server.listen = listen;
+    }
+    server.shards = dev.shards.map(u64::from).or(server.shards).or(Some(1));
+    server.workers = dev.workers.map(u64::from).or(server.workers).or(Some(1));
+    if server.shards == Some(0) || server.workers == Some(0) {
+        bail!("--shards and --workers are at least 1");
+    }
+    telemetry::start(&config.log, true)?;
+    let own = PathBuf::from(".cohnect/server.json");
+    let ready_files = core::iter::once(own)
+        .chain(dev.ready_file.clone())
+        .collect();
+    run(
+        &config,
+        &Manner {
+            policy: Policy::Dev,
+            pin: false,
+            broken_modules_stop: false,
+            ready_files,
+        },
+    )
+}
+
+fn start_serve(serve: &Serve) -> anyhow::Result<()> {
+    let mut config = Config::read(&serve.config)?;
+    if !config.access.anonymous {
+        bail!(
+            "{}: [access] anonymous = true is needed: this version has no tokens yet, so a server either admits everybody or nobody",
+            serve.config.display()
+        );
+    }
+    let server = &mut config.server;
+    if !server.modules_dir.is_dir() {
+        bail!(
+            "{}: server.modules_dir: {} is no folder",
+            serve.config.display(),
+            server.modules_dir.display()
+        );
+    }
+    let cores = std::thread::available_parallelism()
+        .context("the number of cores is not to be had")?
+        .get() as u64;
+    server.shards.get_or_insert(cores.min(64));
+    server.workers.get_or_insert((cores / 4).clamp(1, 64));
+    telemetry::start(&config.log, false)?;
+    tracing::warn!("clients are admitted without a token ([access] anonymous = true)");
+    let ready_files = serve.ready_file.clone().into_iter().collect();
+    run(
+        &config,
+        &Manner {
+            policy: Policy::Serve,
+            pin: true,
+            broken_modules_stop: true,
+            ready_files,
+        },
+    )
+}
+
+fn report(done: anyhow::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            output::note(format!("{e:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
