@@ -90,12 +90,14 @@ impl Sender {
         };
         match outcome {
             Ok(_) => self.sent += count,
-            // The route or the kernel cannot cut: from now on they go one by one.
-            Err(Errno::EIO | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT) => {
-                tracing::info!(
-                    "the system does not cut datagrams; each costs its own share of a system call"
-                );
-                self.gso = false;
+            // These go one by one. When it is the address or the route that is at fault, the others are cut all the same: no peer can end that for all.
+            Err(error @ (Errno::EIO | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT)) => {
+                if error != Errno::EINVAL {
+                    tracing::info!(
+                        "the system does not cut datagrams; each costs its own share of a system call"
+                    );
+                    self.gso = false;
+                }
                 let mut end = 0;
                 for len in segment_lens(transmit) {
                     end += len;
@@ -243,6 +245,23 @@ mod tests {
     fn datagrams_arrive_in_order_whether_or_not_the_kernel_cuts_them() {
         check(true);
         check(false);
+    }
+
+    #[test]
+    fn an_address_that_takes_nothing_does_not_stop_the_cutting_for_others() {
+        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let nowhere = "127.0.0.1:0".parse().unwrap();
+        let mut waiting = transmits(nowhere, &[(300, 100), (80, 80)]);
+        waiting.extend(transmits(to.local_addr().unwrap(), &[(200, 100)]));
+        let mut sender = Sender::new();
+        sender.send_all(&from, |out| {
+            let (transmit, bytes) = waiting.pop_front()?;
+            out.extend_from_slice(&bytes);
+            Some(transmit)
+        });
+        assert_eq!((sender.sent, sender.dropped), (2, 4));
+        assert!(sender.gso);
     }
 
     #[test]

@@ -198,3 +198,49 @@ fn clients_of_both_shards_are_answered_and_told_goodbye() {
     assert_eq!(server.running.panicked(), None);
     assert_eq!(server.running.stop(), Ok(()));
 }
+
+/// CPU that the threads of shards have used, in nanoseconds, as Linux tells it.
+fn cpu_of_shards() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let of_task = |task: std::path::PathBuf| {
+        let name = std::fs::read_to_string(task.join("comm")).ok()?;
+        let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
+        let used = text.split_whitespace().next()?.parse::<u64>().ok()?;
+        name.starts_with("shard-").then_some(used)
+    };
+    tasks.filter_map(|task| of_task(task.unwrap().path())).sum()
+}
+
+#[test]
+fn shards_without_work_sleep_and_shards_under_load_stop() {
+    let server = serve();
+    let client = Client::connect(&server, 1);
+    let before = cpu_of_shards();
+    // Half a second of real time, in which only the session's own timers run.
+    let idle = Duration::from_millis(500);
+    client.socket.set_read_timeout(Some(idle)).unwrap();
+    let end = server.clock.now().plus(idle);
+    while server.clock.now().monotonic < end.monotonic {
+        client.socket.recv(&mut [0; 2_048]).ok();
+    }
+    let used = cpu_of_shards().saturating_sub(before);
+    // A shard that spins would have used all of it; the test beside this one runs shards too.
+    assert!(
+        used < 200_000_000,
+        "{used} ns of CPU in {idle:?} of idleness"
+    );
+    let stopped = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let (stopped, address) = (&stopped, server.address);
+        threads.spawn(move || {
+            let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
+            while !stopped.load(std::sync::atomic::Ordering::Acquire) {
+                // When the server has gone, nobody takes it.
+                flood.send_to(&[7; 200], address).ok();
+            }
+        });
+        let outcome = server.running.stop();
+        stopped.store(true, std::sync::atomic::Ordering::Release);
+        assert_eq!(outcome, Ok(()));
+    });
+}
