@@ -3,92 +3,145 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrStorage, recvmmsg, sendmmsg};
 
-use crate::cpu;
+use crate::answering::Answering;
 
 /// Datagrams of one system call, as many as the server takes.
 const BATCH: usize = 64;
-/// Room for one datagram.
-const DATAGRAM: usize = 1_500;
+/// Room for one datagram: more than any has.
+const DATAGRAM: usize = 1_536;
+/// How often who waits for datagrams looks whether it should end, or whether a timer is due.
+const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A running echo.
-#[derive(Debug)]
-pub(crate) struct Echo {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
-    tid: i32,
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+/// Starts an echo on a free port of loopback.
+pub(crate) fn echo() -> anyhow::Result<Answering> {
+    Answering::start("bare-echo", |mut batch, ended| {
+        while !ended() {
+            batch.receive();
+            batch.send_back();
+        }
+    })
 }
 
-impl Echo {
-    /// Starts it on a free port of loopback, in a thread of its own.
-    pub(crate) fn start() -> anyhow::Result<Self> {
+/// A socket with room for one batch, made once, as in the server.
+pub(crate) struct Batch {
+    socket: UdpSocket,
+    room: Vec<[u8; DATAGRAM]>,
+    arrived: Vec<(usize, Option<SockaddrIn>)>,
+    incoming: MultiHeaders<SockaddrIn>,
+    outgoing: MultiHeaders<SockaddrIn>,
+}
+
+impl Batch {
+    /// Binds a free port of loopback.
+    pub(crate) fn bind() -> anyhow::Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
-        // It looks whether it should end as often as this.
-        socket.set_read_timeout(Some(Duration::from_millis(20)))?;
-        let address = socket.local_addr()?;
-        let end = Arc::new(AtomicBool::new(false));
-        let (tell, told) = std::sync::mpsc::channel();
-        let ended = Arc::clone(&end);
-        let thread = std::thread::Builder::new().name("bare-echo".into()).spawn(move || {
-            drop(tell.send(nix::unistd::gettid().as_raw()));
-            while !ended.load(Ordering::Relaxed) {
-                turn(&socket);
-            }
-        })?;
-        Ok(Self { address, tid: told.recv()?, end, thread: Some(thread) })
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            socket,
+            room: vec![[0; DATAGRAM]; BATCH],
+            arrived: Vec::with_capacity(BATCH),
+            incoming: MultiHeaders::preallocate(BATCH, None),
+            outgoing: MultiHeaders::preallocate(BATCH, None),
+        })
     }
 
-    /// CPU that it has used, in nanoseconds.
-    pub(crate) fn cpu_ns(&self) -> u64 {
-        cpu::of_thread(self.tid)
+    /// Where it listens.
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.socket.local_addr()?)
     }
-}
 
-impl Drop for Echo {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+    /// Waits a while for datagrams and takes those that are there.
+    pub(crate) fn receive(&mut self) {
+        self.arrived.clear();
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
+            .room
+            .iter_mut()
+            .map(|buffer| [IoSliceMut::new(buffer)])
+            .collect();
+        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_WAITFORONE);
+        // An error means that nothing came for a while.
+        if let Ok(received) = recvmmsg(fd, &mut self.incoming, slices.iter_mut(), flags, None) {
+            let arrived = received.map(|each| (each.bytes, each.address));
+            self.arrived.extend(arrived);
         }
     }
-}
 
-/// One batch in, the same batch out; an empty one when nothing comes.
-fn turn(socket: &UdpSocket) {
-    let mut room = vec![[0_u8; DATAGRAM]; BATCH];
-    let mut headers: MultiHeaders<SockaddrIn> = MultiHeaders::preallocate(BATCH, None);
-    loop {
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> = room.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        let Ok(received) = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) else { return };
-        let arrived: Vec<(usize, Option<SockaddrIn>)> = received.map(|message| (message.bytes, message.address)).collect();
-        drop(slices);
-        if arrived.is_empty() {
-            return;
-        }
-        let answers: Vec<[IoSlice<'_>; 1]> = arrived.iter().zip(&room).map(|((len, _), buffer)| [IoSlice::new(&buffer[..*len])]).collect();
-        let addresses: Vec<Option<SockaddrIn>> = arrived.iter().map(|(_, address)| *address).collect();
-        let mut out: MultiHeaders<SockaddrIn> = MultiHeaders::preallocate(answers.len(), None);
+    /// What came, and from where.
+    pub(crate) fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        self.arrived
+            .iter()
+            .zip(&mut self.room)
+            .filter_map(|((len, from), buffer)| {
+                Some((SocketAddr::V4((*from)?.into()), &mut buffer[..*len]))
+            })
+    }
+
+    /// Sends everything that came back to where it came from.
+    pub(crate) fn send_back(&mut self) {
+        let slices: Vec<[IoSlice<'_>; 1]> = self
+            .arrived
+            .iter()
+            .zip(&self.room)
+            .map(|((len, _), buffer)| [IoSlice::new(&buffer[..*len])])
+            .collect();
+        let to: Vec<Option<SockaddrIn>> = self.arrived.iter().map(|(_, from)| *from).collect();
+        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::empty());
         // What the kernel does not take is lost, as on any network.
-        drop(sendmmsg(socket.as_raw_fd(), &mut out, &answers, &addresses, [], MsgFlags::empty()).map(Iterator::count));
+        sendmmsg(fd, &mut self.outgoing, &slices, &to, [], flags).ok();
+    }
+
+    /// Sends these, one batch after the other; how many went out.
+    pub(crate) fn send(&mut self, datagrams: &[(SocketAddr, &[u8])]) -> usize {
+        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::empty());
+        let mut sent = 0;
+        for chunk in datagrams.chunks(BATCH) {
+            let slices: Vec<[IoSlice<'_>; 1]> = chunk
+                .iter()
+                .map(|(_, bytes)| [IoSlice::new(bytes)])
+                .collect();
+            let to: Vec<Option<SockaddrIn>> = chunk.iter().map(|(to, _)| v4(*to)).collect();
+            sent += sendmmsg(fd, &mut self.outgoing, &slices, &to, [], flags)
+                .map_or(0, Iterator::count);
+        }
+        sent
     }
 }
 
-/// Sends the same bytes to all of these, batch by batch; how many went out.
-pub(crate) fn fan_out(socket: &UdpSocket, to: &[SocketAddr], bytes: &[u8]) -> usize {
-    let mut sent = 0;
-    for chunk in to.chunks(BATCH) {
-        let slices: Vec<[IoSlice<'_>; 1]> = chunk.iter().map(|_| [IoSlice::new(bytes)]).collect();
-        let addresses: Vec<Option<SockaddrStorage>> = chunk.iter().map(|address| Some(SockaddrStorage::from(*address))).collect();
-        let mut headers: MultiHeaders<SockaddrStorage> = MultiHeaders::preallocate(chunk.len(), None);
-        sent += sendmmsg(socket.as_raw_fd(), &mut headers, &slices, &addresses, [], MsgFlags::empty()).map_or(0, Iterator::count);
+/// The address as the system wants it; the bench lives on IPv4's loopback.
+fn v4(address: SocketAddr) -> Option<SockaddrIn> {
+    SockaddrStorage::from(address).as_sockaddr_in().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_echo_answers_and_the_fan_out_reaches_everybody() {
+        let echo = echo().unwrap();
+        let clients: Vec<_> = (0..=BATCH)
+            .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let mut room = [0; 16];
+        for client in &clients {
+            client
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            client.send_to(b"hello", echo.address).unwrap();
+            assert_eq!(client.recv_from(&mut room).unwrap(), (5, echo.address));
+        }
+        assert!(echo.cpu_ns() > 0);
+        let all: Vec<_> = clients
+            .iter()
+            .map(|client| (client.local_addr().unwrap(), &b"all"[..]))
+            .collect();
+        assert_eq!(Batch::bind().unwrap().send(&all), clients.len());
+        for client in &clients {
+            assert_eq!(client.recv(&mut room).unwrap(), 3);
+        }
     }
-    sent
 }

@@ -2,11 +2,30 @@
 //! two differ in what is measured and in nothing else.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// Clients that connect at the same time: what a server's socket buffer holds of their first datagrams.
+const CONNECTING_MAX: usize = 32;
+/// Datagrams that one client takes before the others have their turn.
+const RECEIVED_MAX: usize = 64;
+/// The timers of the wire are milliseconds; looks at this distance are exact enough and cost a thousand clients little.
+const TICK: Duration = Duration::from_millis(4);
+
+/// An answer that came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    /// When its request left.
+    pub(crate) asked: Instant,
+    /// When it came.
+    pub(crate) at: Instant,
+    /// Whether it was OK.
+    pub(crate) ok: bool,
+}
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -24,6 +43,18 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    fn new() -> Self {
+        Self {
+            operations: 0,
+            refused: 0,
+            elapsed: Duration::ZERO,
+            // From 0.1 µs to 10 s, to three digits.
+            latency: Histogram::new_with_bounds(100, 10_000_000_000, 3)
+                .expect("invariant: these constants are valid bounds"),
+            longest_gap: Duration::ZERO,
+        }
+    }
+
     /// Answers per second.
     pub(crate) fn rate(&self) -> f64 {
         self.operations as f64 / self.elapsed.as_secs_f64()
@@ -37,16 +68,18 @@ impl Load {
 
 /// One client of the generator.
 pub(crate) trait Peer {
-    /// Takes a datagram; each answer in it is told to `answered` with the moment at which it was asked, and whether it was OK.
-    fn receive(&mut self, now: Instant, datagram: &mut [u8], answered: &mut dyn FnMut(Instant, bool));
-    /// Gives the next datagram to send.
-    fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool;
-    /// Lets timers run.
-    fn tick(&mut self, now: Instant);
-    /// Begins to ask.
-    fn start(&mut self, now: Instant);
+    /// Begins to connect.
+    fn connect(&mut self, now: Instant);
     /// Whether it is ready to ask.
     fn ready(&self) -> bool;
+    /// Begins to ask; it goes on by itself, and a second call changes nothing.
+    fn start(&mut self, now: Instant);
+    /// Takes a datagram and tells each answer in it.
+    fn receive(&mut self, now: Instant, datagram: &mut [u8], answered: &mut dyn FnMut(Answer));
+    /// Appends datagrams to send, and says how long each but the last of them is.
+    fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<usize>;
+    /// Lets timers run.
+    fn tick(&mut self, now: Instant);
 }
 
 struct Seat<P> {
@@ -60,26 +93,41 @@ pub(crate) struct Crowd<P> {
     epoll: Epoll,
     room: Vec<u8>,
     out: Vec<u8>,
+    ticked: Instant,
 }
 
 impl<P: Peer> Crowd<P> {
     /// Gives each peer a socket that is connected to the server.
-    pub(crate) fn new(server: SocketAddr, peers: impl IntoIterator<Item = P>) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        server: SocketAddr,
+        peers: impl IntoIterator<Item = P>,
+    ) -> anyhow::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::empty())?;
         let mut seats = Vec::new();
         for peer in peers {
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
+            let socket = UdpSocket::bind("127.0.0.1:0")
+                .with_context(|| format!("client {} gets no socket", seats.len()))?;
             socket.connect(server)?;
             socket.set_nonblocking(true)?;
-            epoll.add(borrowed(&socket), EpollEvent::new(EpollFlags::EPOLLIN, seats.len() as u64))?;
+            let number = seats.len() as u64;
+            epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number))?;
             seats.push(Seat { peer, socket });
         }
-        Ok(Self { seats, epoll, room: vec![0; 2_048], out: Vec::with_capacity(2_048) })
+        Ok(Self {
+            seats,
+            epoll,
+            room: vec![0; 2_048],
+            out: Vec::with_capacity(2_048),
+            ticked: Instant::now(),
+        })
     }
 
     /// The local addresses.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.seats.iter().filter_map(|seat| seat.socket.local_addr().ok()).collect()
+        self.seats
+            .iter()
+            .filter_map(|seat| seat.socket.local_addr().ok())
+            .collect()
     }
 
     /// The peers.
@@ -87,77 +135,103 @@ impl<P: Peer> Crowd<P> {
         self.seats.iter_mut().map(|seat| &mut seat.peer)
     }
 
-    /// Runs until everybody is ready to ask.
+    /// Runs until everybody is ready to ask. They connect a few at a time.
     pub(crate) fn gather(&mut self, patience: Duration) -> anyhow::Result<()> {
-        let began = Instant::now();
-        while !self.seats.iter().all(|seat| seat.peer.ready()) {
-            anyhow::ensure!(began.elapsed() < patience, "the clients of the benchmark could not connect within {patience:?}");
-            self.flush_all();
-            self.turn(&mut |_, _| {});
+        let end = Instant::now() + patience;
+        let (mut begun, mut ready) = (0, 0);
+        while ready < self.seats.len() {
+            anyhow::ensure!(
+                Instant::now() < end,
+                "{ready} of {} clients could connect within {patience:?}",
+                self.seats.len()
+            );
+            while begun < self.seats.len().min(ready + CONNECTING_MAX) {
+                let seat = &mut self.seats[begun];
+                seat.peer.connect(Instant::now());
+                flush(seat, &mut self.out);
+                begun += 1;
+            }
+            self.turn(&mut |_| {});
+            ready = self.seats[..begun]
+                .iter()
+                .filter(|seat| seat.peer.ready())
+                .count();
         }
         Ok(())
     }
 
     /// Lets everybody ask for this long, after a warm-up whose answers do not count. `watch` is called at the begin and the end of what counts.
-    pub(crate) fn run(&mut self, warm_up: Duration, time: Duration, mut watch: impl FnMut()) -> Load {
+    pub(crate) fn run(
+        &mut self,
+        warm_up: Duration,
+        time: Duration,
+        mut watch: impl FnMut(),
+    ) -> Load {
         let now = Instant::now();
         for seat in &mut self.seats {
             seat.peer.start(now);
         }
         self.flush_all();
-        self.until(Instant::now() + warm_up, &mut |_, _| {});
+        self.until(Instant::now() + warm_up, &mut |_| {});
         watch();
         let began = Instant::now();
-        let mut load = Load {
-            operations: 0,
-            refused: 0,
-            elapsed: time,
-            // From 0.1 µs to 10 s, to three digits: these bounds are constants, so they are valid.
-            latency: Histogram::new_with_bounds(100, 10_000_000_000, 3).expect("invariant: constant bounds"),
-            longest_gap: Duration::ZERO,
-        };
+        let mut load = Load::new();
         let mut last = began;
-        self.until(began + time, &mut |asked, ok| {
-            let now = Instant::now();
-            load.longest_gap = load.longest_gap.max(now - last);
-            last = now;
-            if ok {
+        self.until(began + time, &mut |answer| {
+            load.longest_gap = load
+                .longest_gap
+                .max(answer.at.saturating_duration_since(last));
+            last = answer.at;
+            if answer.ok {
                 load.operations += 1;
             } else {
                 load.refused += 1;
             }
-            load.latency.saturating_record(u64::try_from((now - asked).as_nanos()).unwrap_or(u64::MAX));
+            let latency = answer.at.saturating_duration_since(answer.asked).as_nanos();
+            load.latency
+                .saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
         });
         load.elapsed = began.elapsed();
+        load.longest_gap = load.longest_gap.max(last.elapsed());
         watch();
         load
     }
 
     /// Takes turns until this moment.
-    pub(crate) fn until(&mut self, end: Instant, answered: &mut dyn FnMut(Instant, bool)) {
+    pub(crate) fn until(&mut self, end: Instant, answered: &mut dyn FnMut(Answer)) {
         while Instant::now() < end {
             self.turn(answered);
         }
     }
 
-    fn turn(&mut self, answered: &mut dyn FnMut(Instant, bool)) {
+    /// Waits at most a millisecond for something, and handles it.
+    pub(crate) fn turn(&mut self, answered: &mut dyn FnMut(Answer)) {
         let mut events = [EpollEvent::empty(); 64];
-        // Timers of the wire are milliseconds; a look each millisecond is exact enough.
-        let ready = self.epoll.wait(&mut events, EpollTimeout::from(1_u8)).unwrap_or(0);
-        if ready == 0 {
-            let now = Instant::now();
+        let ready = self
+            .epoll
+            .wait(&mut events, EpollTimeout::from(1_u8))
+            .unwrap_or(0);
+        for event in events.iter().take(ready) {
+            let seat = usize::try_from(event.data())
+                .ok()
+                .and_then(|number| self.seats.get_mut(number));
+            let Some(seat) = seat else { continue };
+            for _ in 0..RECEIVED_MAX {
+                let Ok(len) = seat.socket.recv(&mut self.room) else {
+                    break;
+                };
+                seat.peer
+                    .receive(Instant::now(), &mut self.room[..len], answered);
+            }
+            flush(seat, &mut self.out);
+        }
+        let now = Instant::now();
+        if now.duration_since(self.ticked) >= TICK {
+            self.ticked = now;
             for seat in &mut self.seats {
                 seat.peer.tick(now);
                 flush(seat, &mut self.out);
             }
-        }
-        for event in &events[..ready] {
-            let Some(seat) = self.seats.get_mut(event.data() as usize) else { continue };
-            for _ in 0..64 {
-                let Ok(len) = seat.socket.recv(&mut self.room) else { break };
-                seat.peer.receive(Instant::now(), &mut self.room[..len], answered);
-            }
-            flush(seat, &mut self.out);
         }
     }
 
@@ -173,14 +247,12 @@ fn flush<P: Peer>(seat: &mut Seat<P>, out: &mut Vec<u8>) {
     let now = Instant::now();
     loop {
         out.clear();
-        if !seat.peer.transmit(now, out) {
+        let Some(segment) = seat.peer.transmit(now, out) else {
             return;
+        };
+        for datagram in out.chunks(segment.max(1)) {
+            // A full buffer loses a datagram, as a network would; the wire repeats what must arrive.
+            drop(seat.socket.send(datagram));
         }
-        // A full buffer loses a datagram, as a network would; the wire repeats what must arrive.
-        drop(seat.socket.send(out));
     }
-}
-
-fn borrowed(socket: &UdpSocket) -> BorrowedFd<'_> {
-    socket.as_fd()
 }

@@ -288,21 +288,24 @@ pub struct Broadcast {
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Shards of the server that is measured.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: u16,
     /// Clients of the loaded rows.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub clients: u32,
     /// Requests that each client has under way; by default a row with 2 and a row with 16.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub in_flight: Option<u32>,
-    /// How long each row is measured.
-    #[arg(long, default_value_t = 3.0)]
-    pub seconds: f64,
-    /// Only the rows whose name contains this.
+    /// How many seconds each row is measured.
+    #[arg(long, default_value = "3", value_parser = row_time)]
+    pub seconds: core::time::Duration,
+    /// Only these rows: `calls`, `loaded`, `sequential`, `broadcast`, `swap`, `runaway`, `sessions`, `start` or `far`.
     #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
-    /// Measure a server that runs elsewhere on this machine (its `bench` modules must be loaded).
+    /// What the clients' keys are drawn from; by default a fresh number, which is printed.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Measure a server that runs already on this machine and has the modules of `benches/modules`; rows that need another one are left out.
     #[arg(long, value_name = "READY_FILE")]
     pub server: Option<PathBuf>,
 }
@@ -326,6 +329,17 @@ pub fn carry_out(cli: Cli) -> ExitCode {
         Command::Bench(bench) => bench::bench(&bench),
         Command::Doctor => doctor::doctor(),
     }
+}
+
+/// Rows end, whatever is asked for.
+fn row_time(text: &str) -> Result<core::time::Duration, String> {
+    seconds(text).and_then(|time| {
+        if time.as_secs_f64() <= 600.0 {
+            Ok(time)
+        } else {
+            Err("a row takes at most 600 seconds".into())
+        }
+    })
 }
 
 fn seconds(text: &str) -> Result<core::time::Duration, String> {
