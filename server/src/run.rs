@@ -13,7 +13,7 @@ use cohnect_host::load;
 use cohnect_host::mail::{HomeId, Layout, Waker};
 use cohnect_host::watch::Watch;
 use cohnect_host::worker::{self, Bell, WorkerSetup};
-use cohnect_net::{Clock, Door, Running};
+use cohnect_net::{Clock, Door, Running, ShardPanicked};
 use cohnect_protocol::{CookieSecret, ServerConfig, StaticKeys};
 use notify::RecursiveMode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -265,6 +265,7 @@ async fn control(
         tokio::select! {
             biased;
             () = ended.come() => break,
+            shard = fallen(shards) => bail!("{shard}: a fault of the server, whose log says more; nothing stored is lost"),
             () = pause(again) => {}
             () = watcher.changed() => {}
         }
@@ -296,6 +297,16 @@ async fn control(
     // Whoever does not say goodbye by then finds out by himself.
     drop(tokio::time::timeout(DRAIN, gone).await);
     Ok(())
+}
+
+/// Waits until a shard has panicked: its clients would wait for ever, so the server ends and whoever watches it starts it again.
+async fn fallen(shards: &Running) -> ShardPanicked {
+    loop {
+        if let Some(panicked) = shards.panicked() {
+            return panicked;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Waits for this long; for ever without.

@@ -1,5 +1,6 @@
 //! The arena's rules in Rust, the same as in `arena.luau`: put `entry = "arena.wasm"` into module.toml and save, and this takes over from the script with the
 //! world as it is. It owns the calls; the world and its rules are in `world`.
+#![forbid(unsafe_code)]
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! The first stage of the chat: five messages in ten seconds for each client, counted by this copy. The second is the profanity filter in `profanity.luau`.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, VecDeque};
 
