@@ -106,7 +106,8 @@ impl<'a> Packing<'a> {
     ) -> usize {
         let opcode = match self.operations {
             0 => Opcode::CONTROL,
-            1 => self.first_opcode,
+            // A clear header with a handshake's opcode is dropped by whoever gets it: the answer to such an operation travels under BATCH.
+            1 if !self.first_opcode.is_handshake() => self.first_opcode,
             _ => Opcode::BATCH,
         };
         let datagram = &mut self.out[self.start..];

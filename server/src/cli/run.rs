@@ -94,8 +94,8 @@ fn start_serve(serve: &Serve) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()
         .context("the number of cores is not to be had")?
         .get() as u64;
-    server.shards = server.shards.or(Some(cores.min(64)));
-    server.workers = server.workers.or(Some((cores / 4).clamp(1, 64)));
+    server.shards = server.shards.or_else(|| Some(cores.min(64)));
+    server.workers = server.workers.or_else(|| Some((cores / 4).clamp(1, 64)));
     telemetry::start(&config.log, false)?;
     tracing::warn!("clients are admitted without a token ([access] anonymous = true)");
     let ready_files = serve.ready_file.clone().into_iter().collect();
