@@ -40,7 +40,7 @@ fn room(manifest: &Path) -> String {
         .to_string_lossy()
         .into_owned();
     path.strip_prefix("server/crates/")
-        .map_or(path.clone(), str::to_owned)
+        .map_or_else(|| path.clone(), str::to_owned)
 }
 
 #[test]
