@@ -98,7 +98,7 @@ pub enum Language {
 /// `cohnect new`
 #[derive(Debug, Args)]
 pub struct New {
-    /// The module's name: letters, digits, `-` and `_`.
+    /// The module's name: lower-case letters, digits and hyphens, a letter first.
     pub name: String,
     /// In which language.
     #[arg(long, value_enum, default_value = "luau")]

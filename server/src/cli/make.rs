@@ -21,7 +21,9 @@ pub(crate) fn new(new: &New) -> ExitCode {
         }
     });
     report(cohnect_build::new_module(&new.name, language, into).map(|folder| {
+        let inside = folder.parent().is_some_and(|parent| parent.ends_with("modules"));
         let next = match new.lang {
+            _ if !inside => "Move it into the `modules` folder that `cohnect dev` serves.".to_owned(),
             Language::Luau => format!("`cohnect dev` runs it, and loads it again whenever you save. Try: cohnect call {} greet Ada", new.name),
             Language::Rust => format!("`cohnect build {}` makes the component that `cohnect dev` runs.", folder.display()),
         };

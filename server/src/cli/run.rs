@@ -8,6 +8,7 @@ use cohnect_engine::Policy;
 
 use crate::cli::{Dev, Serve};
 use crate::config::Config;
+use crate::ready::Ready;
 use crate::run::{Manner, run};
 use crate::{output, telemetry};
 
@@ -59,8 +60,18 @@ fn start_dev(dev: &Dev) -> anyhow::Result<()> {
     if server.shards == Some(0) || server.workers == Some(0) {
         bail!("--shards and --workers are at least 1");
     }
-    telemetry::start(&config.log, true)?;
     let own = PathBuf::from(".cohnect/server.json");
+    if let Some(other) = Ready::read(&own).ok().filter(Ready::is_running) {
+        bail!(
+            "a server (process {}) runs in this folder already and answers on {}; end it first, or start this one in another folder",
+            other.pid,
+            other.udp
+        );
+    }
+    telemetry::start(&config.log, true)?;
+    if !config.server.listen.ip().is_loopback() {
+        tracing::warn!("{} can be reached from other machines, and this server lets everybody do everything", config.server.listen);
+    }
     let ready_files = core::iter::once(own)
         .chain(dev.ready_file.clone())
         .collect();
