@@ -1,7 +1,7 @@
 //! WebAssembly components as cohnect modules: compiling, linking, calling and ending them. It decides nothing about what a module may do; that is the
 //! host's context, which every function here goes through.
 //!
-//! `unsafe_code` is denied rather than forbidden: [`artefact`] loads machine code that this server compiled, which no checker can vouch for.
+//! `unsafe_code` is denied rather than forbidden: `artefact` loads machine code that this server compiled, which no checker can vouch for.
 #![deny(unsafe_code)]
 
 mod artefact;
