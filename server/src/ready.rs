@@ -49,7 +49,8 @@ impl Ready {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.pid != std::process::id()
-            && std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).is_ok_and(|name| name.trim() == "cohnect")
+            && std::fs::read_to_string(format!("/proc/{}/comm", self.pid))
+                .is_ok_and(|name| name.trim() == "cohnect")
     }
 
     /// The file that a development server wrote: `.cohnect/server.json` in `from` or the nearest folder above it.

@@ -70,7 +70,10 @@ fn start_dev(dev: &Dev) -> anyhow::Result<()> {
     }
     telemetry::start(&config.log, true)?;
     if !config.server.listen.ip().is_loopback() {
-        tracing::warn!("{} can be reached from other machines, and this server lets everybody do everything", config.server.listen);
+        tracing::warn!(
+            "{} can be reached from other machines, and this server lets everybody do everything",
+            config.server.listen
+        );
     }
     let ready_files = core::iter::once(own)
         .chain(dev.ready_file.clone())
