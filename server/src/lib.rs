@@ -4,6 +4,7 @@
 pub mod assemble;
 pub mod cli;
 pub mod config;
+mod control;
 pub mod keys;
 mod output;
 pub mod ready;

@@ -1,32 +1,24 @@
-//! Runs a server from its start to its end: opens the door, starts the threads, loads the modules, watches the files, and drains when it is told to end.
+//! Runs a server from its start to its end: opens the door, starts the threads, and joins them when it ends. What the control thread does in between is
+//! [`crate::control`]'s.
 
 use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use cohnect_engine::{Policy, ShardSetup};
-use cohnect_host::custodian::{Change, Custodian};
-use cohnect_host::export::ServerEvent;
-use cohnect_host::load;
 use cohnect_host::mail::{HomeId, Layout, Waker};
-use cohnect_host::watch::Watch;
 use cohnect_host::worker::{self, Bell, WorkerSetup};
-use cohnect_net::{Clock, Door, Running, ShardPanicked};
+use cohnect_net::{Clock, Door};
 use cohnect_protocol::{CookieSecret, ServerConfig, StaticKeys};
-use notify::RecursiveMode;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::assemble::{Parts, Surroundings, assemble, steering};
 use crate::config::Config;
+use crate::control::Control;
 use crate::keys::{self, SystemEntropy, unhex};
 use crate::ready::Ready;
-use crate::watcher::{FileWatcher, folder_of};
-
-/// How long a server that ends waits for its modules and its clients.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// How much workers stand back behind shards.
 const WORKER_NICE: i32 = 5;
@@ -101,7 +93,16 @@ pub fn run(config: &Config, manner: &Manner) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the control thread cannot be started")?;
-    let done = runtime.block_on(control(config, manner, &parts, clock, &ready, &shards));
+    let control = Control {
+        config,
+        manner,
+        parts: &parts,
+        clock,
+        ready: &ready,
+        shards: &shards,
+        workers: &workers,
+    };
+    let done = runtime.block_on(control.run());
     let stopped = shards.stop();
     workers.stop();
     for file in manner
@@ -166,7 +167,7 @@ fn shard(
 }
 
 /// The threads of the workers.
-struct Workers {
+pub(crate) struct Workers {
     ends: Vec<oneshot::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -207,6 +208,12 @@ impl Workers {
         Ok(workers)
     }
 
+    /// The first worker whose thread has ended, though nobody told it to.
+    pub(crate) fn panicked(&self) -> Option<String> {
+        let ended = self.threads.iter().position(JoinHandle::is_finished);
+        ended.map(|n| format!("worker {n} panicked"))
+    }
+
     fn stop(self) {
         // A worker that is gone needs no word.
         drop(self.ends);
@@ -214,157 +221,6 @@ impl Workers {
             if thread.join().is_err() {
                 tracing::error!("a worker has panicked");
             }
-        }
-    }
-}
-
-async fn control(
-    config: &Config,
-    manner: &Manner,
-    parts: &Parts,
-    clock: Clock,
-    ready: &Ready,
-    shards: &Running,
-) -> anyhow::Result<()> {
-    let modules = &config.server.modules_dir;
-    let mut ended = End::new()?;
-    let mut custodian = Custodian::new(parts.custodian.clone());
-    // The watcher comes first, so that nothing that is saved meanwhile is missed.
-    let mut watcher = watcher(config, parts)?;
-    let scan = load::scan(modules, &parts.custodian.languages)?;
-    let reports = custodian.load_all(&scan).await;
-    let broken: Vec<_> = reports
-        .iter()
-        .filter_map(|report| match &report.change {
-            Change::Refused(problem) => Some(format!("{}: {problem}", report.module)),
-            Change::Loaded(_) | Change::Swapped(_) | Change::Unloaded => None,
-        })
-        .collect();
-    if manner.broken_modules_stop && !broken.is_empty() {
-        bail!("not every module can be loaded:\n{}", broken.join("\n"));
-    }
-    for file in &manner.ready_files {
-        ready.write(file)?;
-    }
-    custodian.announce(&ServerEvent::Started);
-    tracing::info!(
-        "cohnect {} answers on {} with {} shard(s); key {}",
-        ready.version,
-        ready.udp,
-        ready.shards,
-        ready.server_key
-    );
-    if matches!(manner.policy, Policy::Dev) {
-        tracing::info!("this is a server for development: every client may do everything");
-    }
-    let mut watch = Watch::new(scan);
-    loop {
-        let again = watch
-            .next_us()
-            .map(|at| Duration::from_micros(at.saturating_sub(clock.monotonic_us())));
-        tokio::select! {
-            biased;
-            () = ended.come() => break,
-            shard = fallen(shards) => bail!("{shard}: a fault of the server, whose log says more; nothing stored is lost"),
-            () = pause(again) => {}
-            () = watcher.changed() => {}
-        }
-        reload_flags(parts, &custodian);
-        match load::scan(modules, &parts.custodian.languages) {
-            Ok(scan) => {
-                if let Some(settled) = watch.observe(clock.monotonic_us(), &scan) {
-                    custodian.apply(settled).await;
-                }
-            }
-            Err(e) => tracing::warn!("the modules folder cannot be read; what runs goes on: {e}"),
-        }
-    }
-    tracing::info!("ending: clients are told, modules are stopped");
-    shards.drain();
-    shards.close_sessions();
-    let left = u64::try_from(DRAIN.as_micros()).unwrap_or(u64::MAX);
-    if tokio::time::timeout(DRAIN, custodian.shut_down(left))
-        .await
-        .is_err()
-    {
-        tracing::warn!("not every module stopped within {DRAIN:?}");
-    }
-    let gone = async {
-        while shards.sessions() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    // Whoever does not say goodbye by then finds out by himself.
-    drop(tokio::time::timeout(DRAIN, gone).await);
-    Ok(())
-}
-
-/// Waits until a shard has panicked: its clients would wait for ever, so the server ends and whoever watches it starts it again.
-async fn fallen(shards: &Running) -> ShardPanicked {
-    loop {
-        if let Some(panicked) = shards.panicked() {
-            return panicked;
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-/// Waits for this long; for ever without.
-async fn pause(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => core::future::pending().await,
-    }
-}
-
-fn watcher(config: &Config, parts: &Parts) -> anyhow::Result<FileWatcher> {
-    let modules = &config.server.modules_dir;
-    let mut watcher = FileWatcher::new(modules)?;
-    if config.server.watch {
-        let modules = std::fs::canonicalize(modules)
-            .with_context(|| format!("{} cannot be read", modules.display()))?;
-        watcher.add(&modules, RecursiveMode::Recursive)?;
-    }
-    if let Some(file) = parts.flags.file() {
-        watcher.add(&folder_of(file), RecursiveMode::NonRecursive)?;
-    }
-    Ok(watcher)
-}
-
-fn reload_flags(parts: &Parts, custodian: &Custodian) {
-    if parts.flags.file().is_none() {
-        return;
-    }
-    match parts.flags.reload() {
-        Ok(changed) => {
-            for flag in changed {
-                tracing::info!("flag {flag} has changed");
-                custodian.announce(&ServerEvent::FlagChanged(flag));
-            }
-        }
-        Err(e) => tracing::warn!("the flags stay as they were: {e}"),
-    }
-}
-
-/// Ctrl-C or SIGTERM.
-struct End {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl End {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be heard");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

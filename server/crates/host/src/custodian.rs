@@ -81,6 +81,8 @@ pub struct Custodian {
     loaded: BTreeMap<Arc<str>, Loaded>,
     /// What was refused, so that it is tried again only when it changes.
     refused: BTreeMap<Arc<str>, [u8; 32]>,
+    /// The copies of the change under way. A server that ends in the middle of it stops these, too.
+    coming: Vec<Seated>,
     generation: u64,
 }
 
@@ -143,6 +145,7 @@ impl Custodian {
             setup,
             loaded: BTreeMap::new(),
             refused: BTreeMap::new(),
+            coming: Vec::new(),
             generation: 0,
         }
     }
@@ -165,13 +168,14 @@ impl Custodian {
         }
     }
 
-    /// Ends every module, after telling those that want to know how much time is left.
+    /// Ends every module, after telling those that want to know how much time is left. A change that was given up half-way ends with them.
     pub async fn shut_down(&mut self, left: DurationUs) {
         self.announce(&ServerEvent::Stopping(left));
         let loaded = core::mem::take(&mut self.loaded);
         self.refused.clear();
         self.publish();
-        let seats = loaded.values().flat_map(|one| &one.seats);
+        let coming = core::mem::take(&mut self.coming);
+        let seats = loaded.values().flat_map(|one| &one.seats).chain(&coming);
         self.remove(seats, StopReason::Shutdown).await;
     }
 
@@ -209,6 +213,7 @@ impl Custodian {
     }
 
     async fn bring(&mut self, name: &Arc<str>, found: &Found, reason: StartReason) -> Report {
+        self.coming.clear();
         let mut notes = Vec::new();
         let brought = match self.prepare(name, found) {
             Err(problem) => Err(problem),
@@ -273,6 +278,7 @@ impl Custodian {
             .iter()
             .map(|seat| Seated::new(&plan.name, *seat))
             .collect();
+        self.coming.clone_from(&seats);
         let orders = seats
             .iter()
             .map(|seated| self.order(&plan, generation, seated, reason, None, false));
@@ -312,6 +318,11 @@ impl Custodian {
                     },
                 )
             })
+            .collect();
+        self.coming = seats
+            .iter()
+            .filter(|seated| stays(&seated.seat).is_none())
+            .cloned()
             .collect();
         let orders = seats.iter().map(|seated| {
             let stays = stays(&seated.seat).is_some();
@@ -376,6 +387,7 @@ impl Custodian {
     }
 
     fn keep(&mut self, hash: [u8; 32], plan: Plan, generation: u64, seats: Vec<Seated>) {
+        self.coming.clear();
         let name = Arc::clone(&plan.name);
         self.refused.remove(&name);
         let copies = seats.iter().map(|seated| seated.copy.clone()).collect();

@@ -1,0 +1,227 @@
+//! The control thread: loads the modules, watches their files and the flags, hears the system's signals, and drains the server when one of them, or a
+//! home that has fallen, ends it. It compiles and swaps, so it may wait; while it does, it goes on listening for its end.
+
+use core::time::Duration;
+
+use anyhow::{Context as _, bail};
+use cohnect_engine::Policy;
+use cohnect_host::custodian::{Change, Custodian, Report};
+use cohnect_host::export::ServerEvent;
+use cohnect_host::load::{self, Scan};
+use cohnect_host::replica::LoadError;
+use cohnect_host::watch::Watch;
+use cohnect_net::{Clock, Running};
+use notify::RecursiveMode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::assemble::Parts;
+use crate::config::Config;
+use crate::ready::Ready;
+use crate::run::{Manner, Workers};
+use crate::watcher::{FileWatcher, folder_of};
+
+/// How long a server that ends waits for its modules, and then once more for its clients.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How often the control thread looks whether every home still lives. A home that has fallen costs its clients this much more silence.
+const PULSE: Duration = Duration::from_millis(500);
+
+/// What the control thread works with.
+pub(crate) struct Control<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) manner: &'a Manner,
+    pub(crate) parts: &'a Parts,
+    pub(crate) clock: Clock,
+    pub(crate) ready: &'a Ready,
+    pub(crate) shards: &'a Running,
+    pub(crate) workers: &'a Workers,
+}
+
+impl Control<'_> {
+    /// Runs until the server ends: by a signal, because not every module can be loaded where that matters, or because a home has fallen.
+    ///
+    /// # Errors
+    /// Why it ended, unless it was told to.
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let mut told = Told::new()?;
+        let mut custodian = Custodian::new(self.parts.custodian.clone());
+        // Loading and swapping wait for the homes' answers; a home that has fallen gives none, and nobody should have to wait for a module to be heard.
+        let ended = tokio::select! {
+            biased;
+            () = told.to_end() => Ok(()),
+            fault = self.fallen() => Err(fault),
+            problem = self.tend(&mut custodian) => problem.map(|never| match never {}),
+        };
+        self.drain(&mut custodian).await;
+        ended
+    }
+
+    /// Loads what there is, then follows the files for ever.
+    async fn tend(&self, custodian: &mut Custodian) -> anyhow::Result<core::convert::Infallible> {
+        // The watcher comes first, so that nothing that is saved meanwhile is missed.
+        let mut watcher = self.watcher()?;
+        let scan = self.scan()?;
+        let reports = custodian.load_all(&scan).await;
+        if self.manner.broken_modules_stop {
+            refuse_broken(&reports)?;
+        }
+        for file in &self.manner.ready_files {
+            self.ready.write(file)?;
+        }
+        custodian.announce(&ServerEvent::Started);
+        self.say_hello();
+        let mut watch = Watch::new(scan);
+        loop {
+            let again = watch
+                .next_us()
+                .map(|at| Duration::from_micros(at.saturating_sub(self.clock.monotonic_us())));
+            tokio::select! {
+                biased;
+                () = pause(again) => {}
+                () = watcher.changed() => {}
+            }
+            self.reload_flags(custodian);
+            if !self.config.server.watch {
+                continue;
+            }
+            match self.scan() {
+                Ok(scan) => {
+                    if let Some(settled) = watch.observe(self.clock.monotonic_us(), &scan) {
+                        custodian.apply(settled).await;
+                    }
+                }
+                Err(e) => {
+                    tracing::warn!("the modules folder cannot be read; what runs goes on: {e}");
+                }
+            }
+        }
+    }
+
+    /// Tells clients and modules goodbye, each with a bounded patience: a module that does not stop, or a home that cannot answer, ends with the process.
+    async fn drain(&self, custodian: &mut Custodian) {
+        tracing::info!("ending: clients are told, modules are stopped");
+        self.shards.drain();
+        self.shards.close_sessions();
+        let left = u64::try_from(DRAIN.as_micros()).unwrap_or(u64::MAX);
+        let stopping = tokio::time::timeout(DRAIN, custodian.shut_down(left));
+        if stopping.await.is_err() {
+            tracing::warn!("not every module stopped within {DRAIN:?}");
+        }
+        let gone = async {
+            while self.shards.sessions() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Whoever does not say goodbye by then finds out by himself.
+        drop(tokio::time::timeout(DRAIN, gone).await);
+    }
+
+    /// Waits until a shard or a worker has panicked: who waits for it would wait for ever, so the server ends, and whoever watches it starts it again.
+    async fn fallen(&self) -> anyhow::Error {
+        loop {
+            let shard = self.shards.panicked().map(|shard| shard.to_string());
+            if let Some(home) = shard.or_else(|| self.workers.panicked()) {
+                return anyhow::anyhow!(
+                    "{home}: a fault of the server, whose log says more; nothing stored is lost"
+                );
+            }
+            tokio::time::sleep(PULSE).await;
+        }
+    }
+
+    fn scan(&self) -> Result<Scan, LoadError> {
+        load::scan(
+            &self.config.server.modules_dir,
+            &self.parts.custodian.languages,
+        )
+    }
+
+    fn say_hello(&self) {
+        let ready = self.ready;
+        tracing::info!(
+            "cohnect {} answers on {} with {} shard(s); key {}",
+            ready.version,
+            ready.udp,
+            ready.shards,
+            ready.server_key
+        );
+        if matches!(self.manner.policy, Policy::Dev) {
+            tracing::info!("this is a server for development: every client may do everything");
+        }
+    }
+
+    fn watcher(&self) -> anyhow::Result<FileWatcher> {
+        let modules = &self.config.server.modules_dir;
+        let mut watcher = FileWatcher::new(modules)?;
+        if self.config.server.watch {
+            let modules = std::fs::canonicalize(modules)
+                .with_context(|| format!("{} cannot be read", modules.display()))?;
+            watcher.add(&modules, RecursiveMode::Recursive)?;
+        }
+        if let Some(file) = self.parts.flags.file() {
+            watcher.add(&folder_of(file), RecursiveMode::NonRecursive)?;
+        }
+        Ok(watcher)
+    }
+
+    fn reload_flags(&self, custodian: &Custodian) {
+        let flags = &self.parts.flags;
+        if flags.file().is_none() {
+            return;
+        }
+        match flags.reload() {
+            Ok(changed) => {
+                for flag in changed {
+                    tracing::info!("flag {flag} has changed");
+                    custodian.announce(&ServerEvent::FlagChanged(flag));
+                }
+            }
+            Err(e) => tracing::warn!("the flags stay as they were: {e}"),
+        }
+    }
+}
+
+fn refuse_broken(reports: &[Report]) -> anyhow::Result<()> {
+    let broken: Vec<_> = reports
+        .iter()
+        .filter_map(|report| match &report.change {
+            Change::Refused(problem) => Some(format!("{}: {problem}", report.module)),
+            Change::Loaded(_) | Change::Swapped(_) | Change::Unloaded => None,
+        })
+        .collect();
+    if !broken.is_empty() {
+        bail!("not every module can be loaded:\n{}", broken.join("\n"));
+    }
+    Ok(())
+}
+
+/// Waits for this long; for ever without.
+async fn pause(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => core::future::pending().await,
+    }
+}
+
+/// Ctrl-C or SIGTERM.
+struct Told {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Told {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be heard");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn to_end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
