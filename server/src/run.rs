@@ -14,7 +14,7 @@ use cohnect_host::mail::{HomeId, Layout, Waker};
 use cohnect_host::watch::Watch;
 use cohnect_host::worker::{self, Bell, WorkerSetup};
 use cohnect_net::{Clock, Door, Running, ShardPanicked};
-use cohnect_protocol::{CookieSecret, ServerConfig, StaticKeys};
+use cohnect_protocol::{CookieSecret, Psk, ServerConfig, StaticKeys};
 use notify::RecursiveMode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -144,7 +144,7 @@ fn shard(
     let EndpointSecrets { keys, psk, cookies } = secrets;
     let session = &config.session;
     let mut endpoint = ServerConfig::new(keys.clone(), cookies.clone());
-    endpoint.psk = *psk;
+    endpoint.psk = Psk::new(*psk);
     endpoint.idle_timeout = Duration::from_secs(session.idle_timeout_s);
     endpoint.away = Duration::from_secs(session.away_s);
     endpoint.keepalive = Duration::from_secs(session.keepalive_s);

@@ -191,7 +191,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
         let mut payload = Vec::new();
         let responder = Responder::read(
             &identity.keys,
-            &self.config.psk,
+            self.config.psk.bytes(),
             &prologue(server, proven.hello.head),
             &mut *self.entropy,
             proven.noise,
