@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context as _, bail};
 use cohnect_engine::{Policy, ShardSetup};
 use cohnect_host::custodian::{Change, Custodian};
+use cohnect_host::escaped::Escaped;
 use cohnect_host::export::ServerEvent;
 use cohnect_host::load;
 use cohnect_host::mail::{HomeId, Layout, Waker};
@@ -236,7 +237,7 @@ async fn control(
     let broken: Vec<_> = reports
         .iter()
         .filter_map(|report| match &report.change {
-            Change::Refused(problem) => Some(format!("{}: {problem}", report.module)),
+            Change::Refused(problem) => Some(format!("{}: {}", report.module, Escaped(problem))),
             Change::Loaded(_) | Change::Swapped(_) | Change::Unloaded => None,
         })
         .collect();
