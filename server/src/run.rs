@@ -148,7 +148,7 @@ fn shard(
     endpoint.psk = Psk::new(*psk);
     endpoint.idle_timeout = Duration::from_secs(session.idle_timeout_s);
     endpoint.away = Duration::from_secs(session.away_s);
-    endpoint.keepalive = Duration::from_secs(session.keepalive_s);
+    endpoint.keepalive = Duration::from_secs(session.keepalive_s.unwrap_or(5));
     endpoint.max_ack_delay = Duration::from_millis(session.max_ack_delay_ms);
     // Shards fill evenly, not exactly; a tenth more for each keeps the whole close to what was asked for.
     let share = session.sessions_max / u64::from(parts.layout.shards);
