@@ -12,6 +12,7 @@ mod header;
 mod identity;
 pub mod limits;
 pub mod ops;
+mod psk;
 mod recovery;
 mod session;
 mod steering;
@@ -31,6 +32,7 @@ pub use header::{
     ProtectedPrefix, TAG_LEN, VERSION,
 };
 pub use identity::{ParseIdentityError, PeerId, PublicKey, StaticKeys};
+pub use psk::Psk;
 pub use session::{
     Dropped, Outgoing, RequestContext, RequestId, Role, SendError, Session, SessionEvent,
     SessionSetup,

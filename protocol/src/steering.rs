@@ -1,7 +1,7 @@
 //! Which shard of a server a client's datagrams belong to: one formula, computed alike by the kernel's filter and by the server itself.
 
 /// Two odd factors drawn when a server starts, so that nobody can choose a shard by trying keys; fixed in tests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SteeringKeys {
     k1: u32,
     k2: u32,
@@ -21,6 +21,12 @@ impl SteeringKeys {
     #[must_use]
     pub const fn factors(self) -> (u32, u32) {
         (self.k1, self.k2)
+    }
+}
+
+impl core::fmt::Debug for SteeringKeys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SteeringKeys")
     }
 }
 

@@ -13,6 +13,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Shards, and workers, of one server (as `server.shards` and `server.workers` in the configuration): each is a thread that wants a core and holds a copy
+/// of every `per-shard` module, and machines with more cores than this are rare.
+const HOMES_MAX: i64 = 64;
+
 /// A scriptable real-time backend for games.
 #[derive(Debug, Parser)]
 #[command(name = "cohnect", version, about, propagate_version = true)]
@@ -64,11 +68,11 @@ pub struct Dev {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
-    /// How many shards.
-    #[arg(long)]
+    /// How many shards, 1 to 64.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=HOMES_MAX))]
     pub shards: Option<u16>,
-    /// How many workers.
-    #[arg(long)]
+    /// How many workers, 1 to 64.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=HOMES_MAX))]
     pub workers: Option<u16>,
     /// Write this file once clients are answered.
     #[arg(long, value_name = "FILE")]
@@ -288,7 +292,7 @@ pub struct Broadcast {
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Shards of the server that is measured.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=HOMES_MAX))]
     pub shards: u16,
     /// Clients of the loaded rows.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -13,7 +13,7 @@ pub use value::ConfigError;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct Config {
     /// `[server]`: where it listens and what it runs on.
     pub server: ServerConfig,
@@ -34,9 +34,10 @@ pub struct Config {
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct ServerConfig {
     /// The UDP address that clients send to. Default `127.0.0.1:4433`; port 0 takes a free one. Each shard binds a socket to it.
+    #[serde(deserialize_with = "value::address")]
     pub listen: SocketAddr,
     /// How many shards, 1 to 64. Default: one a core in `serve`, 1 in `dev`. Each costs a thread and a copy of every `per-shard` module.
     #[serde(deserialize_with = "value::between::<_, 1, 64>")]
@@ -53,6 +54,7 @@ pub struct ServerConfig {
     /// A file with 64 hex digits that clients must know, too. Default: none. A key inside every client is no secret; it keeps strangers' scanners out.
     pub psk_file: Option<PathBuf>,
     /// Two odd numbers that decide which client lives in which shard. Default: drawn at start, so that nobody can choose his shard. For tests.
+    #[serde(deserialize_with = "value::odd_pair")]
     pub steering_keys: Option<[u32; 2]>,
     /// Whether saved modules are loaded at once. Default: true.
     pub watch: bool,
@@ -76,7 +78,7 @@ impl Default for ServerConfig {
 
 /// `[access]`
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct AccessConfig {
     /// Whether clients without a token are admitted. Default: false, and until tokens exist `serve` starts only with true.
     pub anonymous: bool,
@@ -84,17 +86,18 @@ pub struct AccessConfig {
 
 /// `[session]`
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct SessionConfig {
-    /// Seconds of silence after which a client counts as away, 2 to 600. Default 15; a client may ask for another in this range.
-    #[serde(deserialize_with = "value::number::<_, 2, 600>")]
+    /// Seconds of silence after which a client counts as away, 3 to 600. Default 15; a client may ask for less, down to 3.
+    #[serde(deserialize_with = "value::number::<_, 3, 600>")]
     pub idle_timeout_s: u64,
     /// Seconds that an away client's session waits for it, 0 to 3,600. Default 60. Each costs what its queue holds.
     #[serde(deserialize_with = "value::number::<_, 0, 3600>")]
     pub away_s: u64,
-    /// Seconds without sending after which a client pings, 1 to 300. Default 5. Less costs traffic, more costs late news of a lost client.
-    #[serde(deserialize_with = "value::number::<_, 1, 300>")]
-    pub keepalive_s: u64,
+    /// Seconds without sending after which a client pings, 1 to 200 and at most a third of `idle_timeout_s`, so that two lost pings make nobody away.
+    /// Default 5, or that third if it is less. Less costs traffic, more costs late news of a lost client.
+    #[serde(deserialize_with = "value::between::<_, 1, 200>")]
+    pub keepalive_s: Option<u64>,
     /// Milliseconds that an acknowledgement may wait for something to travel with, 1 to 255. Default 20; a fast game takes 5.
     #[serde(deserialize_with = "value::number::<_, 1, 255>")]
     pub max_ack_delay_ms: u64,
@@ -108,7 +111,7 @@ impl Default for SessionConfig {
         Self {
             idle_timeout_s: 15,
             away_s: 60,
-            keepalive_s: 5,
+            keepalive_s: None,
             max_ack_delay_ms: 20,
             sessions_max: 100_000,
         }
@@ -117,7 +120,7 @@ impl Default for SessionConfig {
 
 /// `[database.NAME]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with `file`")]
 pub struct DatabaseConfig {
     /// The SQLite file, from this file's folder; made if it is not there.
     pub file: PathBuf,
@@ -125,7 +128,7 @@ pub struct DatabaseConfig {
 
 /// `[flags]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct FlagsConfig {
     /// A file in flagd's JSON format, from this file's folder; read again when it changes. Default: none; in `dev`, `flags.json` if it is there.
     pub file: Option<PathBuf>,
@@ -153,11 +156,13 @@ pub enum SecretConfig {
 
 /// `[log]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct LogConfig {
     /// `text` for people or `json` for machines. Default `text`.
+    #[serde(deserialize_with = "value::format")]
     pub format: LogFormat,
     /// Which lines: a level, or levels by target as in `info,module=debug`. Default `info`. `debug` costs a line a request.
+    #[serde(deserialize_with = "value::level")]
     pub level: String,
 }
 
@@ -171,8 +176,7 @@ impl Default for LogConfig {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -198,7 +202,22 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|e| ConfigError::malformed(file, text, &e))
+        let config: Self =
+            toml::from_str(text).map_err(|e| ConfigError::malformed(file, text, &e))?;
+        let session = &config.session;
+        match session.keepalive_s {
+            Some(found) if found * 3 > session.idle_timeout_s => Err(ConfigError::at_key(
+                file,
+                text,
+                "keepalive_s",
+                format!(
+                    "{found} is more than a third of `idle_timeout_s`, which is {}: 1 to {} would be right",
+                    session.idle_timeout_s,
+                    session.idle_timeout_s / 3
+                ),
+            )),
+            Some(_) | None => Ok(config),
+        }
     }
 
     /// Makes every path one from `folder`.
@@ -295,7 +314,7 @@ mod tests {
             (
                 "[session]\nidle_timeout_s = 1\n",
                 2,
-                ["`idle_timeout_s`", "2 to 600"],
+                ["`idle_timeout_s`", "3 to 600"],
             ),
             ("[log]\nformat = \"xml\"\n", 2, ["`format`", "json"]),
             ("[secrets]\nkey = \"hunter2\"\n", 2, ["`key`", "env"]),

@@ -6,6 +6,7 @@ use core::time::Duration;
 use anyhow::{Context as _, bail};
 use cohnect_engine::Policy;
 use cohnect_host::custodian::{Change, Custodian, Report};
+use cohnect_host::escaped::Escaped;
 use cohnect_host::export::ServerEvent;
 use cohnect_host::load::{self, Scan};
 use cohnect_host::replica::LoadError;
@@ -185,7 +186,7 @@ fn refuse_broken(reports: &[Report]) -> anyhow::Result<()> {
     let broken: Vec<_> = reports
         .iter()
         .filter_map(|report| match &report.change {
-            Change::Refused(problem) => Some(format!("{}: {problem}", report.module)),
+            Change::Refused(problem) => Some(format!("{}: {}", report.module, Escaped(problem))),
             Change::Loaded(_) | Change::Swapped(_) | Change::Unloaded => None,
         })
         .collect();

@@ -11,7 +11,7 @@ use cohnect_engine::{Policy, ShardSetup};
 use cohnect_host::mail::{HomeId, Layout, Waker};
 use cohnect_host::worker::{self, Bell, WorkerSetup};
 use cohnect_net::{Clock, Door};
-use cohnect_protocol::{CookieSecret, ServerConfig, StaticKeys};
+use cohnect_protocol::{CookieSecret, Psk, ServerConfig, StaticKeys};
 use tokio::sync::oneshot;
 
 use crate::assemble::{Parts, Surroundings, assemble, steering};
@@ -145,10 +145,10 @@ fn shard(
     let EndpointSecrets { keys, psk, cookies } = secrets;
     let session = &config.session;
     let mut endpoint = ServerConfig::new(keys.clone(), cookies.clone());
-    endpoint.psk = *psk;
+    endpoint.psk = Psk::new(*psk);
     endpoint.idle_timeout = Duration::from_secs(session.idle_timeout_s);
     endpoint.away = Duration::from_secs(session.away_s);
-    endpoint.keepalive = Duration::from_secs(session.keepalive_s);
+    endpoint.keepalive = Duration::from_secs(session.keepalive_s.unwrap_or(5));
     endpoint.max_ack_delay = Duration::from_millis(session.max_ack_delay_ms);
     // Shards fill evenly, not exactly; a tenth more for each keeps the whole close to what was asked for.
     let share = session.sessions_max / u64::from(parts.layout.shards);

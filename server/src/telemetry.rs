@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cohnect_capabilities::logging::{Level, Logging, Record};
 use cohnect_capabilities::{Field, Scalar};
+use cohnect_host::escaped::Escaped;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
@@ -86,25 +87,6 @@ impl core::fmt::Display for Said<'_> {
     }
 }
 
-/// Text of a module: a line break or an escape sequence in it must not forge another line or colour the console.
-struct Escaped<'a>(&'a str);
-
-impl core::fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        use core::fmt::Write as _;
-        for c in self.0.chars() {
-            if c == '\n' {
-                f.write_str("\n    ")?;
-            } else if c == '\t' || !c.is_control() {
-                f.write_char(c)?;
-            } else {
-                write!(f, "{}", c.escape_default())?;
-            }
-        }
-        Ok(())
-    }
-}
-
 struct Fields<'a>(&'a [Field]);
 
 impl core::fmt::Display for Fields<'_> {
@@ -118,23 +100,10 @@ impl core::fmt::Display for Fields<'_> {
                 Scalar::Boolean(value) => write!(f, "{value}")?,
                 Scalar::Integer(value) => write!(f, "{value}")?,
                 Scalar::Number(value) => write!(f, "{value}")?,
-                Scalar::Text(value) => write!(f, "{:?}", value)?,
+                Scalar::Text(value) => write!(f, "{}", Escaped(format_args!("{value:?}")))?,
                 Scalar::Blob(value) => write!(f, "{} bytes", value.len())?,
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_module_cannot_forge_a_line_or_colour_the_console() {
-        assert_eq!(
-            Escaped("a\u{1b}[31m\rb\nERROR c").to_string(),
-            "a\\u{1b}[31m\\rb\n    ERROR c"
-        );
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cohnect_protocol::{ClientConfig, Mode, PublicKey};
+use cohnect_protocol::{ClientConfig, Mode, Psk, PublicKey};
 
 use crate::Identity;
 
@@ -28,7 +28,7 @@ pub struct Config {
     pin: PublicKey,
     more_pins: Vec<PublicKey>,
     pub(crate) identity: Identity,
-    psk: [u8; 32],
+    psk: Psk,
     pub(crate) bind: Option<SocketAddr>,
     pub(crate) patience: Duration,
     pub(crate) reconnect: bool,
@@ -56,7 +56,7 @@ impl Config {
             pin,
             more_pins: Vec::new(),
             identity: Identity::generate(),
-            psk: [0; 32],
+            psk: Psk::default(),
             bind: None,
             patience: Duration::ZERO,
             reconnect: true,
@@ -88,7 +88,7 @@ impl Config {
     /// The deployment's shared key; by default zeros.
     #[must_use]
     pub const fn psk(mut self, psk: [u8; 32]) -> Self {
-        self.psk = psk;
+        self.psk = Psk::new(psk);
         self
     }
 
@@ -114,7 +114,8 @@ impl Config {
         self
     }
 
-    /// After how much silence the server should count this client as away; by default what the server likes.
+    /// After how much silence the server should count this client as away, in whole seconds (a rest is cut off), at least 3 and at most what the server
+    /// likes; by default what it likes.
     #[must_use]
     pub const fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = Some(idle_timeout);

@@ -1,4 +1,5 @@
-//! New modules: a folder with the smallest one that works, and for Rust the SDK and the contract beside it, so that nothing needs to be published anywhere.
+//! New modules: a folder with the smallest one that works, and beside it what its author needs, so that nothing needs to be published anywhere: for Rust the
+//! SDK and the contract, for Luau the types, which all modules of a folder share.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -7,6 +8,8 @@ use crate::sdk;
 
 /// Longest name of a module, in bytes: it stands in log lines, addresses and file names.
 const NAME_BYTES_MAX: usize = 64;
+/// Where the types for Luau lie, beside the modules; the server passes over what begins with a dot.
+const TYPES: &str = ".luau-types";
 /// What the templates are called until they have a name.
 const PLACEHOLDER: &str = "my-module";
 const PLACEHOLDER_TYPE: &str = "MyModule";
@@ -41,7 +44,8 @@ pub enum NewError {
     },
 }
 
-/// Writes a new module into the folder `into`, as a folder of its own, and returns that folder.
+/// Writes a new module into the folder `into`, as a folder of its own, and returns that folder. A Luau module's types, which are ours, are written anew
+/// beside it; a `.luaurc` that is there already is its author's and stays.
 ///
 /// # Errors
 /// A name that is none, something in the way, a folder that cannot be written.
@@ -70,6 +74,12 @@ pub fn new_module(name: &str, language: Language, into: &Path) -> Result<PathBuf
                     &path.replace(PLACEHOLDER, name),
                     &named(text, name),
                 )?;
+            }
+            for (path, text) in sdk::LUAU_TYPES {
+                write(into, &format!("{TYPES}/{path}"), text)?;
+            }
+            if !into.join(".luaurc").exists() {
+                write(into, ".luaurc", sdk::LUAURC)?;
             }
         }
         Language::Rust => {
@@ -125,12 +135,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_luau_module_is_one_file() {
+    fn a_luau_module_is_one_file_with_its_types_beside_it() {
         let into = tempfile::tempdir().unwrap();
         let folder = new_module("hello", Language::Luau, into.path()).unwrap();
         assert_eq!(folder, into.path().join("hello"));
         let text = fs::read_to_string(folder.join("hello.luau")).unwrap();
         assert!(text.contains("greet = function"), "{text}");
+        let settings = fs::read_to_string(into.path().join(".luaurc")).unwrap();
+        let settings: serde_json::Value = serde_json::from_str(&settings).unwrap();
+        let alias = settings["aliases"]["cohnect"].as_str().unwrap();
+        let state = into.path().join(alias).join("state.luau");
+        assert_eq!(
+            fs::read_to_string(&state).unwrap(),
+            include_str!("../../luau/state.luau")
+        );
+
+        fs::write(into.path().join(".luaurc"), "{}").unwrap();
+        fs::write(&state, "-- of an older version").unwrap();
+        new_module("second", Language::Luau, into.path()).unwrap();
+        assert_eq!(
+            fs::read_to_string(into.path().join(".luaurc")).unwrap(),
+            "{}"
+        );
+        assert!(fs::read_to_string(&state).unwrap().contains("--!strict"));
     }
 
     #[test]

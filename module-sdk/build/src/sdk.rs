@@ -9,6 +9,68 @@ pub(crate) const LUAU_TEMPLATE: &[File] = &[(
     include_str!("../../templates/luau/my-module.luau"),
 )];
 
+/// What the language server for Luau is told: where the types are, and to be strict.
+pub(crate) const LUAURC: &str = r#"{ "languageMode": "strict", "aliases": { "cohnect": "./.luau-types" } }
+"#;
+
+/// The types of what a script may require, for [`LUAURC`].
+pub(crate) const LUAU_TYPES: &[File] = &[
+    ("action.luau", include_str!("../../luau/action.luau")),
+    (
+        "background.luau",
+        include_str!("../../luau/background.luau"),
+    ),
+    ("broadcast.luau", include_str!("../../luau/broadcast.luau")),
+    ("check.luau", include_str!("../../luau/check.luau")),
+    (
+        "client_events.luau",
+        include_str!("../../luau/client_events.luau"),
+    ),
+    ("clients.luau", include_str!("../../luau/clients.luau")),
+    ("clock.luau", include_str!("../../luau/clock.luau")),
+    ("config.luau", include_str!("../../luau/config.luau")),
+    ("db.luau", include_str!("../../luau/db.luau")),
+    ("define.luau", include_str!("../../luau/define.luau")),
+    ("errors.luau", include_str!("../../luau/errors.luau")),
+    (
+        "feature_flags.luau",
+        include_str!("../../luau/feature_flags.luau"),
+    ),
+    ("json.luau", include_str!("../../luau/json.luau")),
+    ("lifecycle.luau", include_str!("../../luau/lifecycle.luau")),
+    ("logging.luau", include_str!("../../luau/logging.luau")),
+    ("mailbox.luau", include_str!("../../luau/mailbox.luau")),
+    ("migration.luau", include_str!("../../luau/migration.luau")),
+    ("modules.luau", include_str!("../../luau/modules.luau")),
+    ("msgpack.luau", include_str!("../../luau/msgpack.luau")),
+    ("packets.luau", include_str!("../../luau/packets.luau")),
+    ("pipeline.luau", include_str!("../../luau/pipeline.luau")),
+    ("random.luau", include_str!("../../luau/random.luau")),
+    (
+        "reply_handler.luau",
+        include_str!("../../luau/reply_handler.luau"),
+    ),
+    (
+        "server_events.luau",
+        include_str!("../../luau/server_events.luau"),
+    ),
+    ("signals.luau", include_str!("../../luau/signals.luau")),
+    ("state.luau", include_str!("../../luau/state.luau")),
+    (
+        "stream_handler.luau",
+        include_str!("../../luau/stream_handler.luau"),
+    ),
+    ("streams.luau", include_str!("../../luau/streams.luau")),
+    ("tags.luau", include_str!("../../luau/tags.luau")),
+    ("ticker.luau", include_str!("../../luau/ticker.luau")),
+    (
+        "timer_handler.luau",
+        include_str!("../../luau/timer_handler.luau"),
+    ),
+    ("timers.luau", include_str!("../../luau/timers.luau")),
+    ("types.luau", include_str!("../../luau/types.luau")),
+];
+
 /// The smallest module in Rust.
 pub(crate) const RUST_TEMPLATE: &[File] = &[
     (
@@ -139,7 +201,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::RUST_SDK;
+    use super::{LUAU_TYPES, RUST_SDK};
 
     fn top() -> &'static Path {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -169,6 +231,15 @@ mod tests {
     #[test]
     fn the_sdk_has_the_contract_of_the_server() {
         assert_eq!(files("module-sdk/rust/wit", "wit"), files("wit", "wit"));
+    }
+
+    #[test]
+    fn every_type_of_luau_is_embedded() {
+        let embedded: BTreeMap<_, _> = LUAU_TYPES
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect();
+        assert_eq!(embedded, files("module-sdk/luau", "luau"));
     }
 
     #[test]

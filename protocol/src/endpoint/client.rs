@@ -126,7 +126,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
     fn handle_handshake(&mut self, now: Monotonic, header: Header, datagram: &[u8]) {
         let ingredients = Ingredients {
             keys: &self.config.keys,
-            psk: &self.config.psk,
+            psk: self.config.psk.bytes(),
             payload: &self.payload,
         };
         let accepted = self.attempt.as_mut().and_then(|attempt| {

@@ -29,7 +29,7 @@ pub(super) struct Connection<K: PacketKey> {
     /// The path of the handshake; answers go nowhere else.
     pub(super) address: SocketAddr,
     pub(super) live: [u8; 8],
-    pub(super) cookie_ms: u64,
+    pub(super) cookie_us: u64,
     pub(super) hello_id: HelloId,
     /// Whether the caller has heard of it.
     pub(super) announced: bool,
@@ -46,7 +46,7 @@ pub(super) struct Opened<K: PacketKey> {
     pub(super) peer: PeerId,
     pub(super) address: SocketAddr,
     pub(super) live: [u8; 8],
-    pub(super) cookie_ms: u64,
+    pub(super) cookie_us: u64,
     pub(super) hello_id: HelloId,
 }
 
@@ -88,7 +88,7 @@ impl<K: PacketKey> Connections<K> {
             peer: opened.peer,
             address: opened.address,
             live: opened.live,
-            cookie_ms: opened.cookie_ms,
+            cookie_us: opened.cookie_us,
             hello_id: opened.hello_id,
             announced: false,
             ended: false,

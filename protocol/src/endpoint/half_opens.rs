@@ -18,7 +18,7 @@ pub(super) const SESSION_NUMBERS: u8 = 64;
 /// A handshake that was answered.
 pub(super) struct HalfOpen<K> {
     pub(super) address: SocketAddr,
-    pub(super) cookie_ms: u64,
+    pub(super) cookie_us: u64,
     pub(super) hello_id: HelloId,
     pub(super) accept: [u8; ACCEPT_LEN],
     pub(super) opened_at: Monotonic,
@@ -43,7 +43,7 @@ pub(super) struct PendingKeys<K> {
 /// A handshake that was answered just now.
 pub(super) struct Answered<K> {
     pub(super) address: SocketAddr,
-    pub(super) cookie_ms: u64,
+    pub(super) cookie_us: u64,
     pub(super) hello_id: HelloId,
     pub(super) accept: [u8; ACCEPT_LEN],
     pub(super) measures_rtt: bool,
@@ -139,7 +139,7 @@ impl<K: PacketKey> Peers<K> {
         self.half_opens.insert(sequence, (now, id));
         self.by_id.entry(id).or_insert_with(Peer::new).half_open = Some(Box::new(HalfOpen {
             address: answered.address,
-            cookie_ms: answered.cookie_ms,
+            cookie_us: answered.cookie_us,
             hello_id: answered.hello_id,
             accept: answered.accept,
             opened_at: now,

@@ -174,7 +174,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
             peer,
             address: half_open.address,
             live: keys.live,
-            cookie_ms: half_open.cookie_ms,
+            cookie_us: half_open.cookie_us,
             hello_id: half_open.hello_id,
         });
         self.counters.add(Counter::Connected);

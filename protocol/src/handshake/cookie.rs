@@ -13,9 +13,11 @@ use crate::{Entropy, Monotonic, PeerId};
 /// Bytes of a cookie: the time of issue and a mac.
 pub(crate) const COOKIE_LEN: usize = 24;
 /// Long enough for a round trip to anywhere and three repeats, short enough that an address taken over later proves nothing.
-const VALID_MS: u64 = 10_000;
+const VALID_US: u64 = 10_000_000;
 /// How long one secret issues cookies.
-const SLOT_MS: u64 = 120_000;
+const SLOT_US: u64 = 120_000_000;
+/// How far the cookies' times may run ahead of the clock: a batch of 64 datagrams has one `now`, and each of its cookies a time of its own.
+const AHEAD_MAX_US: u64 = 1_000;
 /// UDP, in the mac's input; other doors have other numbers (8).
 const TRANSPORT_UDP: u8 = 0;
 
@@ -53,19 +55,29 @@ pub(crate) struct CookieMint {
     root: CookieSecret,
     /// The secrets of the two newest slots, at the place of their parity.
     slots: [(u64, Zeroizing<[u8; 32]>); 2],
+    /// The time of the newest cookie: the next one is newer, or two attempts of one client within a moment could not be put in order.
+    newest_us: u64,
 }
 
 impl CookieMint {
     pub(crate) fn new(root: CookieSecret) -> Self {
         let slots = [0, 1].map(|slot| (slot, slot_secret(&root, slot)));
-        Self { root, slots }
+        Self {
+            root,
+            slots,
+            newest_us: 0,
+        }
     }
 
     pub(crate) fn issue(&mut self, now: Monotonic, subject: CookieSubject<'_>) -> [u8; COOKIE_LEN] {
-        let issued_ms = now.0 / 1_000;
-        let mac = mac_of(self.secret_at(issued_ms), issued_ms, subject);
+        let issued_us = now
+            .0
+            .max(self.newest_us.saturating_add(1))
+            .min(now.0.saturating_add(AHEAD_MAX_US));
+        self.newest_us = issued_us;
+        let mac = mac_of(self.secret_at(issued_us), issued_us, subject);
         let mut cookie = [0; COOKIE_LEN];
-        cookie[..8].copy_from_slice(&issued_ms.to_be_bytes());
+        cookie[..8].copy_from_slice(&issued_us.to_be_bytes());
         cookie[8..].copy_from_slice(&mac);
         cookie
     }
@@ -78,17 +90,18 @@ impl CookieMint {
         subject: CookieSubject<'_>,
     ) -> Option<u64> {
         let (issued, mac) = cookie.split_first_chunk::<8>()?;
-        let issued_ms = u64::from_be_bytes(*issued);
-        let age_ms = (now.0 / 1_000).checked_sub(issued_ms)?;
-        if age_ms > VALID_MS {
+        let issued_us = u64::from_be_bytes(*issued);
+        if issued_us.saturating_sub(now.0) > AHEAD_MAX_US
+            || now.0.saturating_sub(issued_us) > VALID_US
+        {
             return None;
         }
-        let right = mac_of(self.secret_at(issued_ms), issued_ms, subject);
-        bool::from(right.ct_eq(mac)).then_some(issued_ms)
+        let right = mac_of(self.secret_at(issued_us), issued_us, subject);
+        bool::from(right.ct_eq(mac)).then_some(issued_us)
     }
 
-    fn secret_at(&mut self, issued_ms: u64) -> &[u8; 32] {
-        let slot = issued_ms / SLOT_MS;
+    fn secret_at(&mut self, issued_us: u64) -> &[u8; 32] {
+        let slot = issued_us / SLOT_US;
         let held = &mut self.slots[usize::from(slot % 2 == 1)];
         if held.0 != slot {
             *held = (slot, slot_secret(&self.root, slot));
@@ -111,13 +124,13 @@ fn slot_secret(root: &CookieSecret, slot: u64) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(mac.into_bytes().into())
 }
 
-pub(super) fn mac_of(secret: &[u8; 32], issued_ms: u64, subject: CookieSubject<'_>) -> [u8; 16] {
+pub(super) fn mac_of(secret: &[u8; 32], issued_us: u64, subject: CookieSubject<'_>) -> [u8; 16] {
     let ip = match subject.address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
     };
     let whole: [u8; 32] = keyed(secret)
-        .chain_update(issued_ms.to_be_bytes())
+        .chain_update(issued_us.to_be_bytes())
         .chain_update([TRANSPORT_UDP])
         .chain_update(ip.octets())
         .chain_update(subject.address.port().to_be_bytes())
@@ -151,17 +164,17 @@ mod tests {
         }
     }
 
-    fn at_ms(ms: u64) -> Monotonic {
-        Monotonic(ms * 1_000)
+    fn at_us(us: u64) -> Monotonic {
+        Monotonic(us)
     }
 
     #[test]
     fn a_cookie_is_valid_for_ten_seconds_across_a_change_of_secrets() {
         let mut mint = CookieMint::new(CookieSecret(Zeroizing::new([1; 32])));
-        for issued in [0, 5, SLOT_MS - 1, 7 * SLOT_MS - 3] {
-            let cookie = mint.issue(at_ms(issued), subject(&[0; 16]));
-            for (later, valid) in [(0, true), (VALID_MS, true), (VALID_MS + 1, false)] {
-                let checked = mint.check(at_ms(issued + later), &cookie, subject(&[0; 16]));
+        for issued in [1, 5, SLOT_US - 1, 7 * SLOT_US - 3] {
+            let cookie = mint.issue(at_us(issued), subject(&[0; 16]));
+            for (later, valid) in [(0, true), (VALID_US, true), (VALID_US + 1, false)] {
+                let checked = mint.check(at_us(issued + later), &cookie, subject(&[0; 16]));
                 assert_eq!(checked, valid.then_some(issued), "{issued} + {later}");
             }
         }
@@ -170,15 +183,33 @@ mod tests {
     #[test]
     fn a_cookie_from_the_future_is_not_valid() {
         let mut mint = CookieMint::new(CookieSecret(Zeroizing::new([1; 32])));
-        let cookie = mint.issue(at_ms(50), subject(&[0; 16]));
-        assert_eq!(mint.check(at_ms(49), &cookie, subject(&[0; 16])), None);
+        let cookie = mint.issue(at_us(50_000), subject(&[0; 16]));
+        let before = at_us(50_000 - AHEAD_MAX_US - 1);
+        assert_eq!(mint.check(before, &cookie, subject(&[0; 16])), None);
+    }
+
+    #[test]
+    fn cookies_of_one_moment_are_in_order_and_valid_at_once() {
+        let mut mint = CookieMint::new(CookieSecret(Zeroizing::new([1; 32])));
+        let times: Vec<_> = (0..2_000)
+            .map(|_| {
+                let cookie = mint.issue(at_us(70), subject(&[0; 16]));
+                mint.check(at_us(70), &cookie, subject(&[0; 16])).unwrap()
+            })
+            .collect();
+        let (apart, rest) = times.split_at(AHEAD_MAX_US as usize);
+        assert!(apart.is_sorted_by(|a, b| a < b));
+        // Beyond that they are not told apart, but the times never leave the clock behind.
+        assert!(rest.iter().all(|time| *time <= 70 + AHEAD_MAX_US));
+        mint.issue(at_us(5_000_000), subject(&[0; 16]));
+        assert_eq!(mint.newest_us, 5_000_000);
     }
 
     #[test]
     fn a_cookie_belongs_to_one_address_client_and_attempt() {
         let mut mint = CookieMint::new(CookieSecret(Zeroizing::new([1; 32])));
         let right = subject(&[9; 16]);
-        let cookie = mint.issue(at_ms(9), right);
+        let cookie = mint.issue(at_us(9), right);
         let mut others = vec![
             subject(&[8; 16]),
             CookieSubject {
@@ -192,29 +223,29 @@ mod tests {
                 ..right
             });
         }
-        assert_eq!(mint.check(at_ms(9), &cookie, right), Some(9));
+        assert_eq!(mint.check(at_us(9), &cookie, right), Some(9));
         for other in others {
-            assert_eq!(mint.check(at_ms(9), &cookie, other), None, "{other:?}");
+            assert_eq!(mint.check(at_us(9), &cookie, other), None, "{other:?}");
         }
         for at in 0..COOKIE_LEN {
             let mut bent = cookie;
             bent[at] ^= 1;
-            assert_eq!(mint.check(at_ms(9), &bent, right), None, "byte {at}");
+            assert_eq!(mint.check(at_us(9), &bent, right), None, "byte {at}");
         }
     }
 
     #[test]
     fn shards_that_share_a_root_take_each_others_cookies() {
         let root = CookieSecret(Zeroizing::new([1; 32]));
-        let cookie = CookieMint::new(root.clone()).issue(at_ms(300_000), subject(&[0; 16]));
+        let cookie = CookieMint::new(root.clone()).issue(at_us(300_000), subject(&[0; 16]));
         let mut other = CookieMint::new(root);
         assert_eq!(
-            other.check(at_ms(300_001), &cookie, subject(&[0; 16])),
+            other.check(at_us(300_001), &cookie, subject(&[0; 16])),
             Some(300_000)
         );
         let mut stranger = CookieMint::new(CookieSecret(Zeroizing::new([2; 32])));
         assert_eq!(
-            stranger.check(at_ms(300_001), &cookie, subject(&[0; 16])),
+            stranger.check(at_us(300_001), &cookie, subject(&[0; 16])),
             None
         );
     }

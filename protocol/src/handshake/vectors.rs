@@ -82,10 +82,10 @@ fn cookie_and_its_retry_come_out_the_same() {
     let hello_id = vectors.array("/hello_id");
     let ip: std::net::IpAddr = vectors.text("/cookie/ip").parse().unwrap();
     let port = vectors.0["cookie"]["port"].as_u64().unwrap();
-    let issued_ms = vectors.0["cookie"]["issued_ms"].as_u64().unwrap();
+    let issued_us = vectors.0["cookie"]["issued_us"].as_u64().unwrap();
     let mac = mac_of(
         &vectors.array("/cookie/slot_secret"),
-        issued_ms,
+        issued_us,
         CookieSubject {
             address: (ip, u16::try_from(port).unwrap()).into(),
             client: vectors.client().peer_id(),
@@ -93,7 +93,7 @@ fn cookie_and_its_retry_come_out_the_same() {
         },
     );
     let mut cookie = [0; COOKIE_LEN];
-    cookie[..8].copy_from_slice(&issued_ms.to_be_bytes());
+    cookie[..8].copy_from_slice(&issued_us.to_be_bytes());
     cookie[8..].copy_from_slice(&mac);
     assert_eq!(cookie, vectors.array("/cookie/cookie"));
     assert_eq!(

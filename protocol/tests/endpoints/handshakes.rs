@@ -5,7 +5,7 @@ use std::time::Duration;
 use cohnect_protocol::ops::{Detail, Outcome};
 use cohnect_protocol::{
     Availability, ClientEvent, CloseCode, ConnectFailure, ConnectHint, Counter, Header, Opcode,
-    RejectCode, ServerEvent, SessionEvent, StaticKeys,
+    Psk, RejectCode, ServerEvent, SessionEvent, StaticKeys,
 };
 
 use crate::network::{Conditions, Packet};
@@ -98,7 +98,7 @@ fn sessions_begin_on_an_awful_network() {
 fn a_wrong_shared_key_ends_without_a_session() {
     let mut world = World::new(2, Conditions::PERFECT);
     let keys = StaticKeys::generate(&mut world.random);
-    let client = world.add_client_with(keys, |config| config.psk = [1; 32]);
+    let client = world.add_client_with(keys, |config| config.psk = Psk::new([1; 32]));
     attempt(&mut world, client);
     assert_eq!(
         failure(&world, client),

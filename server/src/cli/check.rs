@@ -44,9 +44,8 @@ fn examine(check: &Check) -> anyhow::Result<bool> {
     let scan = load::scan(&config.server.modules_dir, &parts.custodian.languages)?;
     let checked = std::thread::scope(|threads| {
         threads.spawn(|| ticker.run(std::thread::sleep));
-        let checked = look(&parts.custodian, &scan);
-        ticker.stop();
-        checked
+        let _stop = ticker.stop_when_dropped();
+        look(&parts.custodian, &scan)
     });
     if check.json {
         let modules: serde_json::Map<_, _> = checked

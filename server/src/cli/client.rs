@@ -11,6 +11,7 @@ use cohnect_client::{
     PublicKey, Reason, Scope, StreamError, To,
 };
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Broadcast, Call, Connection, Get, Set, Stream, Tags, TagsMode};
 use crate::output;
@@ -119,6 +120,11 @@ pub(crate) fn tags(tags: &Tags) -> ExitCode {
 /// `cohnect stream`
 pub(crate) fn stream(stream: &Stream) -> ExitCode {
     perform(&stream.connection, async |client, incoming| {
+        // Heard from here on, so that the session is closed and not just left.
+        let hear =
+            |kind| signal(kind).map_err(|e| Failed::Usage(format!("signals cannot be heard: {e}")));
+        let mut interrupt = hear(SignalKind::interrupt())?;
+        let mut terminate = hear(SignalKind::terminate())?;
         let mut items = client
             .stream(&stream.topic, input(&stream.arguments)?)
             .await?;
@@ -129,7 +135,8 @@ pub(crate) fn stream(stream: &Stream) -> ExitCode {
             }
             let shown = tokio::select! {
                 biased;
-                _ = tokio::signal::ctrl_c() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
                 item = items.next() => match item {
                     None => return Ok(()),
                     Some(Ok(item)) => show(&stream.connection, &item, |text| json!({ "item": text })),

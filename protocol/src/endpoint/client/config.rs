@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::attempt::ConnectHint;
 use crate::limits::MESSAGE_LEN_MAX;
 use crate::ops::Outcome;
-use crate::{PeerId, PublicKey, SessionEvent, StaticKeys};
+use crate::{PeerId, Psk, PublicKey, SessionEvent, StaticKeys};
 
 /// What a client's endpoint is made of.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct ClientConfig {
     /// The keys that the server may have, tried in turn; only the first eight count.
     pub pins: Vec<PublicKey>,
     /// The deployment's shared key; zeros where there is none.
-    pub psk: [u8; 32],
+    pub psk: Psk,
     /// After how much silence this client wants to count as away; none leaves it to the server.
     pub idle_timeout: Option<Duration>,
     /// How long the server may be silent after that before the session ends.
@@ -37,7 +37,7 @@ impl ClientConfig {
             keys,
             server,
             pins: vec![pin],
-            psk: [0; 32],
+            psk: Psk::default(),
             idle_timeout: None,
             away: Duration::from_secs(60),
             max_ack_delay: Duration::from_millis(20),

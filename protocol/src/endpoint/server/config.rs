@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::limits::MESSAGE_LEN_MAX;
-use crate::{CookieSecret, StaticKeys};
+use crate::{CookieSecret, Psk, StaticKeys};
 
 /// Whether a server takes clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct ServerConfig {
     /// The identity that clients of an older build may still have pinned.
     pub previous_keys: Option<StaticKeys>,
     /// The deployment's shared key; zeros where there is none.
-    pub psk: [u8; 32],
+    pub psk: Psk,
     /// The root of the cookies' secrets, drawn when the process starts.
     pub cookie_secret: CookieSecret,
     /// After how much silence a client is away, unless it wished for less.
@@ -52,7 +52,7 @@ impl ServerConfig {
         Self {
             keys,
             previous_keys: None,
-            psk: [0; 32],
+            psk: Psk::new([0; 32]),
             cookie_secret,
             idle_timeout: Duration::from_secs(15),
             keepalive: Duration::from_secs(5),

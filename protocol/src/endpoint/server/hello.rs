@@ -55,7 +55,7 @@ enum Freshness {
 struct Proven<'a> {
     hello: Hello<'a>,
     from: SocketAddr,
-    cookie_ms: u64,
+    cookie_us: u64,
     noise: &'a [u8],
     /// Which of the server's keys it was made for.
     key: usize,
@@ -93,7 +93,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
             client: hello.client,
             hello_id: hello.hello_id,
         };
-        let Some(cookie_ms) = self.mint.check(now.monotonic, hello.cookie, subject) else {
+        let Some(cookie_us) = self.mint.check(now.monotonic, hello.cookie, subject) else {
             self.counters.add(Counter::Retried);
             let cookie = self.mint.issue(now.monotonic, subject);
             return self.answer(from, &retry(server, hello.hello_id, &cookie));
@@ -104,7 +104,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
         let proven = Proven {
             hello,
             from,
-            cookie_ms,
+            cookie_us,
             noise,
             key,
         };
@@ -161,12 +161,12 @@ impl<K: PacketKey> ServerEndpoint<K> {
         let Some(peer) = self.peers.find(proven.hello.client) else {
             return Freshness::New;
         };
-        let ours = (proven.cookie_ms, proven.hello.hello_id);
+        let ours = (proven.cookie_us, proven.hello.hello_id);
         if let Some(half_open) = &peer.half_open {
-            if ours == (half_open.cookie_ms, &half_open.hello_id) {
+            if ours == (half_open.cookie_us, &half_open.hello_id) {
                 return Freshness::Repeated(Box::new(half_open.accept));
             }
-            if proven.cookie_ms <= half_open.cookie_ms {
+            if proven.cookie_us <= half_open.cookie_us {
                 return Freshness::Stale;
             }
         }
@@ -174,10 +174,10 @@ impl<K: PacketKey> ServerEndpoint<K> {
             .live
             .and_then(|(_, handle)| self.connections.find(handle))
         {
-            if ours == (open.cookie_ms, &open.hello_id) {
+            if ours == (open.cookie_us, &open.hello_id) {
                 return Freshness::Settled;
             }
-            if proven.cookie_ms <= open.cookie_ms {
+            if proven.cookie_us <= open.cookie_us {
                 return Freshness::Stale;
             }
         }
@@ -191,7 +191,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
         let mut payload = Vec::new();
         let responder = Responder::read(
             &identity.keys,
-            &self.config.psk,
+            self.config.psk.bytes(),
             &prologue(server, proven.hello.head),
             &mut *self.entropy,
             proven.noise,
@@ -226,7 +226,7 @@ impl<K: PacketKey> ServerEndpoint<K> {
                 .then(|| self.pending_keys(server, number, &secrets, wishes, &answer));
             let answered = Answered {
                 address: proven.from,
-                cookie_ms: proven.cookie_ms,
+                cookie_us: proven.cookie_us,
                 hello_id: *proven.hello.hello_id,
                 accept: datagram,
                 measures_rtt: answer.live == [0; 8],

@@ -41,7 +41,7 @@ impl<'a> Binder<'a> {
         let host = Rc::clone(self.host);
         let body = self.lua.create_function(move |lua, arguments: A| {
             let result = host.enter(function, |entered| work(entered, arguments));
-            reply(&host, lua, result)
+            reply(&host, lua, function, result)
         })?;
         self.table.raw_set(name, body)
     }
@@ -112,7 +112,7 @@ impl<'a> Binder<'a> {
                     Ok(future) => future.await,
                     Err(error) => Err(error),
                 };
-                reply(&host, &lua.upgrade(), result)
+                reply(&host, &lua.upgrade(), function, result)
             }
         })?;
         self.table.raw_set(name, body)
@@ -137,15 +137,19 @@ pub(crate) fn may_wait(lua: &Lua, host: &Host) -> Result<()> {
     }
 }
 
-/// A result as Luau returns it: the value, or `nil` and the error.
+/// A result as Luau returns it: the value, or `nil` and the error. What was said of the script's arguments is remembered.
 pub(crate) fn reply<T: IntoLuau>(
     host: &Host,
     lua: &Lua,
+    function: HostFunction,
     result: Result<T>,
 ) -> mlua::Result<core::result::Result<Value, Value>> {
     match result {
         Ok(value) => Ok(Ok(value.into_luau(lua, host)?)),
-        Err(error) => Ok(Err(host.error(lua, &error)?)),
+        Err(error) => {
+            host.with_context(|context| context.note(function, &error));
+            Ok(Err(host.error(lua, &error)?))
+        }
     }
 }
 

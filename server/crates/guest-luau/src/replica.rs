@@ -150,7 +150,7 @@ impl Replica for Plain {
         let host = Rc::clone(&self.0.vm.host);
         let result = safepoint::watched(&host.counter, &*host, None, || self.dispatch(export));
         let ending = self.0.end();
-        call::outcome(ending, export, result)
+        call::outcome(ending, export, result, self.0.context())
     }
 }
 
@@ -173,7 +173,7 @@ impl Plain {
                 Some(restore) => {
                     let data = self.0.vm.lua.create_string(&snapshot.data)?;
                     let (value, problem): (Value, Value) = restore.call((data, snapshot.schema))?;
-                    call::interpret(export, &value, &problem)
+                    call::interpret(&self.0.vm.host, export, &value, &problem)
                 }
                 None => keep::restore(
                     &self.0.vm.lua,
@@ -199,7 +199,7 @@ impl Plain {
                 Job::Done(returned) => Ok(returned),
                 Job::Run(function, arguments) => {
                     let (value, problem): (Value, Value) = function.call(arguments)?;
-                    call::interpret(export, &value, &problem)
+                    call::interpret(&self.0.vm.host, export, &value, &problem)
                 }
             },
         }
@@ -221,7 +221,7 @@ impl Plain {
             slot,
             caller,
         ))?;
-        call::interpret(export, &value, &problem)
+        call::interpret(&self.0.vm.host, export, &value, &problem)
     }
 
     fn handle(&self, export: &Export, packet: &Packet) -> mlua::Result<Returned> {
@@ -247,7 +247,7 @@ impl Plain {
             seconds(packet.received_at),
             vm.lua.create_string(&packet.payload)?,
         ))?;
-        call::interpret(export, &value, &problem)
+        call::interpret(&self.0.vm.host, export, &value, &problem)
     }
 
     fn tick(&self, export: &Export, tick: &Tick) -> mlua::Result<Returned> {

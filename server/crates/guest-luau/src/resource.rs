@@ -83,17 +83,17 @@ where
 {
     let host = host_of(&lua.upgrade())?;
     if let Err(error) = may_wait(&lua.upgrade(), &host) {
-        return reply::<R>(&host, &lua.upgrade(), Err(error));
+        return reply::<R>(&host, &lua.upgrade(), function, Err(error));
     }
     let Some(mut thing) = slot.take() else {
-        return reply::<R>(&host, &lua.upgrade(), Err(Error::Closed));
+        return reply::<R>(&host, &lua.upgrade(), function, Err(Error::Closed));
     };
     let result = match host.enter(function, |entered| entered.db_step(work(&mut *thing))) {
         Ok(future) => future.await,
         Err(error) => Err(error),
     };
     slot.put(thing);
-    reply(&host, &lua.upgrade(), result)
+    reply(&host, &lua.upgrade(), function, result)
 }
 
 /// A method that waits and ends the thing.
@@ -109,16 +109,16 @@ where
 {
     let host = host_of(&lua.upgrade())?;
     if let Err(error) = may_wait(&lua.upgrade(), &host) {
-        return reply::<R>(&host, &lua.upgrade(), Err(error));
+        return reply::<R>(&host, &lua.upgrade(), function, Err(error));
     }
     let Some(thing) = slot.take() else {
-        return reply::<R>(&host, &lua.upgrade(), Err(Error::Closed));
+        return reply::<R>(&host, &lua.upgrade(), function, Err(Error::Closed));
     };
     let result = match host.enter(function, |entered| entered.db_step(work(thing))) {
         Ok(future) => future.await,
         Err(error) => Err(error),
     };
-    reply(&host, &lua.upgrade(), result)
+    reply(&host, &lua.upgrade(), function, result)
 }
 
 /// A method that only looks.

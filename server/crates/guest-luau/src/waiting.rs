@@ -45,7 +45,7 @@ impl WaitingReplica for Waiting {
             self.instance.begin();
             let result = self.dispatch(export).await;
             let ending = self.instance.end();
-            call::outcome(ending, export, result)
+            call::outcome(ending, export, result, self.instance.context())
         })
     }
 }
@@ -71,7 +71,7 @@ impl Waiting {
                     let arguments = [Value::String(data), Value::Number(snapshot.schema.into())];
                     let (value, problem) =
                         self.run(&restore, MultiValue::from_iter(arguments)).await?;
-                    call::interpret(export, &value, &problem)
+                    call::interpret(&self.instance.vm.host, export, &value, &problem)
                 }
                 // Nothing waits while state changes hands, so `upgrade` is called plainly.
                 None => {
@@ -106,7 +106,7 @@ impl Waiting {
                     Job::Done(returned) => Ok(returned),
                     Job::Run(function, arguments) => {
                         let (value, problem) = self.run(&function, arguments).await?;
-                        call::interpret(export, &value, &problem)
+                        call::interpret(&self.instance.vm.host, export, &value, &problem)
                     }
                 }
             }

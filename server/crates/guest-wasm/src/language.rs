@@ -98,6 +98,11 @@ impl Language for Wasm {
         file.extension().is_some_and(|ending| ending == "wasm")
     }
 
+    fn maker(&self, folder: &Path) -> Option<String> {
+        let is_crate = folder.join("Cargo.toml").is_file();
+        is_crate.then(|| format!("`cohnect build {}` makes it", folder.display()))
+    }
+
     fn prepare(
         &self,
         source: &Source,

@@ -119,7 +119,19 @@ impl Host {
             Err(error) => Err(error),
         };
         self.refuse_runaway()?;
-        Ok(answer.map_err(types::Error::from))
+        Ok(self.told(function, answer))
+    }
+
+    /// An answer as the component reads it; what was said of its arguments is remembered.
+    pub(crate) fn told<T>(
+        &mut self,
+        function: HostFunction,
+        answer: cohnect_capabilities::Result<T>,
+    ) -> Result<T, types::Error> {
+        answer.map_err(|error| {
+            self.context.note(function, &error);
+            error.into()
+        })
     }
 
     /// A call that goes on calling after its quota was used up is ended like any other runaway.

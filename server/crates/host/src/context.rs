@@ -34,6 +34,9 @@ use crate::function::{HostFunction, Interface, Sort};
 use crate::limits::{self, Limits};
 use crate::now::Now;
 
+/// Malformed arguments that are remembered of one call: one that gathers more has long stopped to look at what comes back.
+const MISTAKES_MAX: usize = 16;
+
 /// What stands behind the contract, shared by every replica of a server.
 #[derive(Clone)]
 pub struct Capabilities {
@@ -213,6 +216,8 @@ pub struct Context {
     calls_left: u32,
     bytes_left: u64,
     quota_refusals: u32,
+    /// What capabilities said of malformed arguments during this call, and which.
+    mistakes: Vec<(HostFunction, String)>,
     /// The call has waited since it last asked for anything, so its moment has passed.
     waited: bool,
     outbox: Vec<Effect>,
@@ -240,6 +245,7 @@ impl Context {
             arming: Arming::default(),
             deadline,
             quota_refusals: 0,
+            mistakes: Vec::new(),
             waited: false,
             outbox: Vec::new(),
         }
@@ -256,6 +262,7 @@ impl Context {
         self.calls_left = limits.host_calls;
         self.bytes_left = limits.sent_bytes;
         self.quota_refusals = 0;
+        self.mistakes.clear();
         self.outbox.clear();
         self.waited = false;
         self.arming = arming;
@@ -374,6 +381,32 @@ impl Context {
             }
         }
         Ok(Entered { context: self })
+    }
+
+    /// Remembers that a capability found an argument of the running call malformed. What another module found malformed is its answer, not a mistake here.
+    pub fn note(&mut self, function: HostFunction, error: &Error) {
+        if let Error::InvalidArgument(text) = error
+            && function != HostFunction::ModulesCall
+            && self.mistakes.len() < MISTAKES_MAX
+        {
+            self.mistakes.push((function, text.clone()));
+        }
+    }
+
+    /// The module's own mistake behind an error that it ends its call with, for the log: it passes on what a capability said of its arguments, and whoever
+    /// called it would take that for his own.
+    #[must_use]
+    pub fn mistake(&self, error: &Error) -> Option<String> {
+        let Error::InvalidArgument(text) = error else {
+            return None;
+        };
+        let (function, _) = self.mistakes.iter().find(|(_, said)| said == text)?;
+        let row = function.row();
+        Some(format!(
+            "{}.{}: {error}; the module passed it on to its caller",
+            row.interface.name(),
+            row.name
+        ))
     }
 
     /// `clock.now` is the same all through a call, but for where it waits.

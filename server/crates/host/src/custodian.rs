@@ -19,6 +19,7 @@ use self::plan::{Plan, Seat};
 use crate::catalog::{Catalogs, Copy, Module};
 use crate::context::{Capabilities, Charter, Identity, Timers};
 use crate::deadline::Ticker;
+use crate::escaped::Escaped;
 use crate::export::{ServerEvent, Snapshot, StartReason, StopReason};
 use crate::load::{Found, Scan};
 use crate::mail::{Address, HomeId, Mail, Post};
@@ -240,12 +241,12 @@ impl Custodian {
                 } else {
                     ""
                 };
-                tracing::warn!(module = %name, "refused: {problem}{kept}");
+                tracing::warn!(module = %name, "refused: {}{kept}", Escaped(&problem));
                 Change::Refused(problem)
             }
         };
         for note in &notes {
-            tracing::info!(module = %name, "{note}");
+            tracing::info!(module = %name, "{}", Escaped(note));
         }
         Report {
             module: Arc::clone(name),
@@ -350,7 +351,7 @@ impl Custodian {
                 .iter()
                 .filter_map(|o| o.as_ref().err())
             {
-                tracing::error!(module = %plan.name, "a copy could not be swapped back: {lost}");
+                tracing::error!(module = %plan.name, "a copy could not be swapped back: {}", Escaped(lost));
             }
             let coming = coming.iter().map(|(seated, _)| *seated);
             self.remove(coming, StopReason::RolledBack).await;
@@ -525,6 +526,6 @@ fn said(change: &Change) -> String {
         Change::Loaded(generation) => format!("loaded, generation {generation}"),
         Change::Swapped(generation) => format!("swapped, generation {generation}"),
         Change::Unloaded => "unloaded".to_owned(),
-        Change::Refused(problem) => format!("refused: {problem}"),
+        Change::Refused(problem) => format!("refused: {}", Escaped(problem)),
     }
 }

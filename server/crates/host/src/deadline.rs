@@ -142,6 +142,12 @@ impl Ticker {
         self.shared.wake.notify_all();
     }
 
+    /// Ends [`Ticker::run`] when the answer is dropped, also by a panic: whoever waits for the ticker's thread on his way out would wait for ever.
+    #[must_use]
+    pub const fn stop_when_dropped(&self) -> StopWhenDropped<'_> {
+        StopWhenDropped(self)
+    }
+
     fn park(&self) {
         let mut stopped = self.lock();
         self.shared.parked.store(true, Ordering::SeqCst);
@@ -163,6 +169,16 @@ impl Ticker {
             .stopped
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Ticker::stop_when_dropped`].
+#[derive(Debug)]
+pub struct StopWhenDropped<'a>(&'a Ticker);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -296,6 +312,19 @@ mod tests {
         assert_eq!(deadline.on_tick(&cpu), Verdict::GoOn);
         cpu.0.fetch_add(1_000, Ordering::Relaxed);
         assert_eq!(deadline.on_tick(&cpu), Verdict::Interrupt);
+    }
+
+    #[test]
+    fn a_panic_beside_the_ticker_ends_it() {
+        let ticker = Ticker::default();
+        let fell = std::panic::catch_unwind(|| {
+            std::thread::scope(|threads| {
+                threads.spawn(|| ticker.run(|_| std::thread::yield_now()));
+                let _stop = ticker.stop_when_dropped();
+                panic!("the work beside it fell");
+            });
+        });
+        assert!(fell.is_err(), "and the scope did not wait for ever");
     }
 
     #[test]

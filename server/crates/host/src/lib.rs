@@ -9,6 +9,7 @@ pub mod config;
 pub mod context;
 pub mod custodian;
 pub mod deadline;
+pub mod escaped;
 pub mod export;
 pub mod function;
 pub mod home;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -196,15 +196,6 @@ impl Look<'_> {
             Manifest::default()
         };
         let entry = if let Some(entry) = &manifest.entry {
-            let inside = Path::new(entry)
-                .components()
-                .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-            if !inside {
-                return Err(LoadError::new(format!(
-                    "{}: `entry` stays inside the module's folder, `{entry}` does not",
-                    manifest_path.display()
-                )));
-            }
             folder.join(entry)
         } else {
             self.default_entry(folder, name)?
@@ -229,10 +220,12 @@ impl Look<'_> {
                     .flat_map(|language| language.endings())
                     .map(|ending| format!("{name}.{ending}"))
                     .collect();
+                let maker = self.languages.iter().find_map(|each| each.maker(folder));
                 Err(LoadError::new(format!(
-                    "{}: there is none of {}, and its module.toml names no `entry`",
+                    "{}: there is none of {}, and its module.toml names no `entry`{}",
                     folder.display(),
-                    endings.join(", ")
+                    endings.join(", "),
+                    maker.map_or_else(String::new, |maker| format!("; {maker}"))
                 )))
             }
             many => {
@@ -262,6 +255,15 @@ impl Look<'_> {
                 entry.display()
             ))
         })?;
+        if let (Some(folder), Some(language), false) =
+            (folder, self.languages.get(language), entry.exists())
+            && let Some(maker) = language.maker(folder)
+        {
+            return Err(LoadError::new(format!(
+                "{} is not there yet; {maker}",
+                entry.display()
+            )));
+        }
         let code = read(&entry, FILE_BYTES_MAX)?;
         let mut others = BTreeMap::new();
         if let (Some(folder), Some(language)) = (folder, self.languages.get(language)) {
@@ -395,13 +397,17 @@ fn manifest_text(path: &Path) -> Result<String, LoadError> {
         .map_err(|_| LoadError::new(format!("{}: not UTF-8", path.display())))
 }
 
-fn check_name(entry: &Path, name: &str) -> Result<(), LoadError> {
-    let fits = !name.is_empty()
+/// Whether a module can be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty()
         && name.len() <= NAME_BYTES_MAX
         && name
             .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if fits {
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+fn check_name(entry: &Path, name: &str) -> Result<(), LoadError> {
+    if is_name(name) {
         return Ok(());
     }
     Err(LoadError::new(format!(
@@ -464,6 +470,10 @@ mod tests {
         }
         fn belongs(&self, _file: &Path) -> bool {
             false
+        }
+        fn maker(&self, folder: &Path) -> Option<String> {
+            let known = folder.join("recipe").is_file();
+            known.then(|| format!("`cook {}/` makes it", folder.display()))
         }
         fn prepare(
             &self,
@@ -551,8 +561,19 @@ mod tests {
             "a.toml: there is no module `a` beside it"
         );
         assert_eq!(
+            problem(
+                &[("a/module.toml", "entry = \"b.other\""), ("a/recipe", "")],
+                "a"
+            ),
+            "a/b.other is not there yet; `cook a/` makes it"
+        );
+        assert_eq!(
+            problem(&[("a/module.toml", ""), ("a/recipe", "")], "a"),
+            "a: there is none of a.script, a.other, and its module.toml names no `entry`; `cook a/` makes it"
+        );
+        assert_eq!(
             problem(&[("a/module.toml", "entry = \"../b.script\"")], "a"),
-            "a/module.toml: `entry` stays inside the module's folder, `../b.script` does not"
+            "a/module.toml:1: `entry` stays inside the module's folder, `../b.script` does not"
         );
         assert_eq!(
             problem(&[("a b.script", "")], "a b"),

@@ -2,11 +2,12 @@
 //! optional; what it does not know, it refuses, with file, line and what would be right. Defaults that depend on the lane are the custodian's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use crate::catalog::{OnFailure, Placement};
 use crate::context::Grants;
+use crate::load::{NAME_BYTES_MAX, is_name};
 use crate::replica::LoadError;
 
 /// What a manifest says; none where it says nothing.
@@ -137,8 +138,8 @@ impl Manifest {
     fn set(&mut self, key: &str, value: &toml::Value) -> Result<(), (Option<String>, String)> {
         let plain = |problem: String| (None, problem);
         match key {
-            "name" => self.name = Some(text(key, value).map_err(plain)?),
-            "entry" => self.entry = Some(text(key, value).map_err(plain)?),
+            "name" => self.name = Some(name(value).map_err(plain)?),
+            "entry" => self.entry = Some(entry(value).map_err(plain)?),
             "version" => self.version = Some(text(key, value).map_err(plain)?),
             "placement" => self.placement = Some(placement(value).map_err(plain)?),
             "on_failure" => self.on_failure = Some(on_failure(value).map_err(plain)?),
@@ -171,10 +172,7 @@ impl Manifest {
             "narrow" => self.narrow = narrow(value)?,
             "config" => {
                 let Some(table) = value.as_table() else {
-                    return Err(plain(format!(
-                        "`config` is a table, not {}",
-                        value.type_str()
-                    )));
+                    return Err(plain(format!("`config` is a table, not `{value}`")));
                 };
                 self.config = table.clone();
             }
@@ -193,6 +191,32 @@ fn text(key: &str, value: &toml::Value) -> Result<String, String> {
         .filter(|text| !text.is_empty() && text.len() <= 255)
         .map(str::to_owned)
         .ok_or_else(|| format!("`{key}` is a text of 1 to 255 bytes, not `{value}`"))
+}
+
+fn name(value: &toml::Value) -> Result<String, String> {
+    value
+        .as_str()
+        .filter(|name| is_name(name))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            format!(
+                "`name` has 1 to {NAME_BYTES_MAX} letters, digits, `-` or `_`; `{value}` has not"
+            )
+        })
+}
+
+fn entry(value: &toml::Value) -> Result<String, String> {
+    let entry = text("entry", value)?;
+    let inside = Path::new(&entry)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if inside {
+        Ok(entry)
+    } else {
+        Err(format!(
+            "`entry` stays inside the module's folder, `{entry}` does not"
+        ))
+    }
 }
 
 fn number(key: &str, value: &toml::Value, low: u64, high: u64) -> Result<u64, String> {
@@ -259,10 +283,7 @@ fn narrow(value: &toml::Value) -> Result<Narrow, (Option<String>, String)> {
     const KEYS: [&str; 4] = ["actions", "opcodes", "topics", "streams"];
     const NAMES_MAX: usize = 4_096;
     let Some(table) = value.as_table() else {
-        return Err((
-            None,
-            format!("`narrow` is a table, not {}", value.type_str()),
-        ));
+        return Err((None, format!("`narrow` is a table, not `{value}`")));
     };
     let mut narrow = Narrow::default();
     for (key, value) in table {
@@ -446,9 +467,30 @@ speed = 3
                 "[narrow]\nactions = [\"a\"]\naction = []",
                 "arena.toml:3: unknown key `action`; is `actions` meant?",
             ),
+            ("config = 3", "arena.toml:1: `config` is a table, not `3`"),
             (
-                "config = 3",
-                "arena.toml:1: `config` is a table, not integer",
+                "narrow = \"a\"",
+                "arena.toml:1: `narrow` is a table, not `\"a\"`",
+            ),
+            (
+                "\nname = \"a b\"",
+                "arena.toml:2: `name` has 1 to 64 letters, digits, `-` or `_`; `\"a b\"` has not",
+            ),
+            (
+                "\nentry = \"../b.luau\"",
+                "arena.toml:2: `entry` stays inside the module's folder, `../b.luau` does not",
+            ),
+            (
+                "deadline_ms = \"soon\"",
+                "arena.toml:1: `deadline_ms` is a whole number from 1 to 5000, not `\"soon\"`",
+            ),
+            (
+                "grants = \"db:main\"",
+                "arena.toml:1: `grants` is a list of at most 256 texts, not `\"db:main\"`",
+            ),
+            (
+                "[narrow]\nopcodes = [70000]",
+                "arena.toml:2: `opcodes` is a list of numbers below 65536, not `[70000]`",
             ),
         ] {
             assert_eq!(parse(text), Err(problem.to_owned()), "{text}");

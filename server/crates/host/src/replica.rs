@@ -54,6 +54,10 @@ pub trait Language: Send + Sync {
     fn memory_mib(&self) -> u32;
     /// Whether this file of a module's folder belongs to the code (and so is hashed and passed in [`Source::files`]).
     fn belongs(&self, file: &Path) -> bool;
+    /// What makes the file that is run where it is not there yet, if this folder of a module shows it; a clause for its author.
+    fn maker(&self, _folder: &Path) -> Option<String> {
+        None
+    }
     /// Compiles, checks the form, links, and reads the exports from one throw-away replica, with `probe` as its context (made by
     /// [`Context::new`] and not armed, in which every import but `logging`, `config` and `feature-flags` is refused).
     ///

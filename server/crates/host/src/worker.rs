@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use self::station::Station;
 use crate::context::{Identity, Outlet};
 use crate::deadline::Ticker;
+use crate::escaped::Escaped;
 use crate::export::{Export, ServerEvent, StartReason, StopReason};
 use crate::home::body::{Lane, ReplicaNumbers};
 use crate::home::slot::Slot;
@@ -159,7 +160,7 @@ impl Shared {
             match shared.make(&again).await {
                 Ok(slot) => replica_task::live(shared, station, slot, epoch).await,
                 Err(problem) => {
-                    tracing::warn!(module = %station.address().module, "no further replica: {problem}");
+                    tracing::warn!(module = %station.address().module, "no further replica: {}", Escaped(&problem));
                     station.quit();
                     if station.is_deserted() {
                         for call in station.drain() {

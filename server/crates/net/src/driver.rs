@@ -11,11 +11,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::Clock;
 use crate::receive::{BATCH_MAX, Receiver};
-use crate::send::Sender;
+use crate::send::{Left, Sender};
 use crate::waker::EventWaker;
 
 /// The longest sleep: a bound on how late a missed wake-up would be noticed, and how old a report may be.
 const SLEEP_MAX_US: u64 = 1_000_000;
+/// The shortest sleep before a full socket: what is due meanwhile may have to be sent itself, so that looking again at once would only spin.
+const FULL_SLEEP_MIN_US: u64 = 1_000;
 /// How often a busy shard reports.
 const REPORT_EVERY_US: u64 = 1_000_000;
 /// Turns between two looks at the socket while there is work: a turn is sixteen calls, so this is some ten microseconds of them.
@@ -89,18 +91,19 @@ impl Driver {
                 self.change_phase(now, phase);
             }
             self.do_what_is_due(now);
+            let mut left = Left::Nothing;
             for _ in 0..TURNS_PER_LOOK {
                 self.shard.turn(now);
                 // Before anybody hears of it, so that whoever does finds it counted.
                 self.count_sessions();
-                self.send(now);
-                if !self.shard.has_work() {
+                left = self.send(now);
+                if left != Left::Nothing || !self.shard.has_work() {
                     break;
                 }
                 now = self.clock.now();
             }
             self.count_sessions();
-            let sleeping = received < BATCH_MAX && !self.shard.has_work();
+            let sleeping = received < BATCH_MAX && left != Left::More && !self.shard.has_work();
             if now.monotonic.0 >= report_due || (sleeping && phase >= phase::CLOSING) {
                 report_due = now.monotonic.0 + REPORT_EVERY_US;
                 self.report();
@@ -109,7 +112,7 @@ impl Driver {
                 return;
             }
             if sleeping {
-                self.sleep();
+                self.sleep(left == Left::Full);
             }
         }
     }
@@ -143,10 +146,10 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, now: Now) {
+    fn send(&mut self, now: Now) -> Left {
         let shard = &mut self.shard;
         self.sender
-            .send_all(&self.socket, |out| shard.poll_transmit(now, out));
+            .send_all(&self.socket, |out| shard.poll_transmit(now, out))
     }
 
     fn change_phase(&mut self, now: Now, phase: u8) {
@@ -174,25 +177,25 @@ impl Driver {
         *place = Some(report);
     }
 
-    /// Sleeps until a datagram, a wake, or what is due next.
-    fn sleep(&self) {
+    /// Sleeps until a datagram, a wake, what is due next, or room in a `full` socket.
+    fn sleep(&self, full: bool) {
         if !self.shard.doze() {
             return;
         }
         let now = Monotonic(self.clock.monotonic_us());
-        let longest = now.0 + SLEEP_MAX_US;
-        let until = self
-            .shard
-            .poll_timeout()
-            .map_or(longest, |at| at.0.min(longest));
-        let pause_us = until.saturating_sub(now.0);
+        let pause_us = pause_us(now, self.shard.poll_timeout(), full);
         if pause_us > 0 {
             let pause = Timespec {
                 tv_sec: (pause_us / 1_000_000) as i64,
                 tv_nsec: (pause_us % 1_000_000 * 1_000) as i64,
             };
+            let wanted = if full {
+                PollFlags::IN | PollFlags::OUT
+            } else {
+                PollFlags::IN
+            };
             let mut fds = [
-                PollFd::new(&self.socket, PollFlags::IN),
+                PollFd::new(&self.socket, wanted),
                 PollFd::new(&*self.waker, PollFlags::IN),
             ];
             // An interrupted sleep is a short one.
@@ -202,5 +205,37 @@ impl Driver {
             }
         }
         self.shard.awake();
+    }
+}
+
+/// How long a shard may sleep when this is due next.
+fn pause_us(now: Monotonic, due: Option<Monotonic>, full: bool) -> u64 {
+    let shortest = if full { FULL_SLEEP_MIN_US } else { 0 };
+    due.map_or(SLEEP_MAX_US, |at| at.0.saturating_sub(now.0))
+        .clamp(shortest, SLEEP_MAX_US)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_before_a_full_socket_does_not_spin() {
+        let now = Monotonic(5_000_000);
+        for (due, full, pause) in [
+            (None, false, SLEEP_MAX_US),
+            (Some(5_000_200), false, 200),
+            (Some(4_999_000), false, 0),
+            (Some(60_000_000), false, SLEEP_MAX_US),
+            (Some(4_999_000), true, FULL_SLEEP_MIN_US),
+            (Some(5_007_000), true, 7_000),
+            (None, true, SLEEP_MAX_US),
+        ] {
+            assert_eq!(
+                pause_us(now, due.map(Monotonic), full),
+                pause,
+                "{due:?} {full}"
+            );
+        }
     }
 }

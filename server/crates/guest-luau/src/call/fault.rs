@@ -1,6 +1,7 @@
 //! How a call ended that returned nothing: which errors of Luau are refusals, which end the replica, and what the log reads of them.
 
 use cohnect_capabilities::Error;
+use cohnect_host::context::Context;
 use cohnect_host::export::{
     Ending, Export, Fault, MessageVerdict, Outcome, PacketVerdict, Returned,
 };
@@ -16,6 +17,7 @@ pub(crate) fn outcome(
     ending: Option<Ending>,
     export: &Export,
     result: mlua::Result<Returned>,
+    context: &Context,
 ) -> Outcome {
     match (ending, result) {
         (None, Ok(returned)) => Ok(returned),
@@ -25,7 +27,14 @@ pub(crate) fn outcome(
             if is_memory(&error) {
                 return Err(Fault::Ended(Ending::Memory, text(&error)));
             }
-            match refusal(&error).and_then(|refusal| refusing(export, refusal)) {
+            let refusal = refusal(&error);
+            // As in `interpret`.
+            if matches!(export, Export::Handle(_) | Export::Broadcast(_))
+                && let Some(text) = refusal.and_then(|error| context.mistake(error))
+            {
+                return Err(Fault::Raised(text));
+            }
+            match refusal.and_then(|refusal| refusing(export, refusal)) {
                 Some(returned) => Ok(returned),
                 None => Err(Fault::Raised(text(&error))),
             }

@@ -7,10 +7,22 @@ use mlua::Value;
 
 use super::nothing;
 use crate::convert::{FromLuau, Mismatch, describe, error_of, failure, field, single};
-use crate::host::kind;
+use crate::host::{Host, kind};
 
 /// What a handler returned, as the contract has it.
-pub(crate) fn interpret(export: &Export, value: &Value, problem: &Value) -> mlua::Result<Returned> {
+pub(crate) fn interpret(
+    host: &Host,
+    export: &Export,
+    value: &Value,
+    problem: &Value,
+) -> mlua::Result<Returned> {
+    // A verdict keeps only a refusal's words, so the host cannot see whose mistake it speaks of; for every other answer it looks itself.
+    if matches!(export, Export::Handle(_) | Export::Broadcast(_))
+        && let Ok(Some(error)) = refused(value, problem)
+        && let Some(text) = host.with_context(|c| c.mistake(&error)).flatten()
+    {
+        return Err(mlua::Error::runtime(text));
+    }
     let read = || -> Result<Returned, Mismatch> {
         Ok(match export {
             Export::Execute(_) => Returned::Answer(match refused(value, problem)? {

@@ -1,4 +1,4 @@
-//! What a module's table says about its placement. Grants and limits stand only in the file, where an operator reads them.
+//! What a module's table says about itself. Grants and limits stand only in the file, where an operator reads them.
 
 use mlua::{Table, Value};
 
@@ -9,12 +9,14 @@ use crate::nearest::suggestion;
 /// Keys and values as the manifest file would have them.
 pub(crate) type Manifest = Vec<(String, toml::Value)>;
 
-const KEYS: [&str; 5] = ["placement", "create", "idle_s", "persist", "shard"];
+const KEYS: [&str; 3] = ["placement", "version", "shard"];
+/// Those of a later version; the host says so.
+const KEYS_LATER: [&str; 3] = ["create", "idle_s", "persist"];
 
 pub(super) fn read(table: &Table) -> Result<Manifest, Wrong> {
     let mut manifest = Manifest::new();
     for (key, value) in entries(table, "the manifest")? {
-        if !KEYS.contains(&key.as_str()) {
+        if !KEYS.contains(&key.as_str()) && !KEYS_LATER.contains(&key.as_str()) {
             return Err(format!(
                 "`{key}` does not stand in a script (grants and limits stand in the manifest file); {}",
                 suggestion(&key, &KEYS)

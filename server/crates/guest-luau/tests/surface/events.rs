@@ -278,10 +278,55 @@ fn an_input_is_checked_before_its_action() {
         (r#"{"moves":[],"scores":{}}"#, "input.column"),
     ] {
         match module.execute("drop", input) {
-            Err(Error::InvalidArgument(text)) => assert!(text.contains(found), "{input}: {text}"),
+            Err(Error::Failed(failure)) => {
+                assert_eq!(failure.code, 0, "{input}");
+                assert!(failure.message.contains(found), "{input}: {failure:?}");
+            }
             other => panic!("{input}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_wrong_argument_of_the_scripts_own_is_not_told_to_the_sender_of_a_packet() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local timers, errors = require("@cohnect/timers"), require("@cohnect/errors")
+        local long = string.rep("n", 1000)
+        return {
+            action = { own = function()
+                local set, problem = timers.set(long, 1, "")
+                return nil, problem
+            end },
+            pipeline = {
+                [0x0101] = function() return nil, select(2, timers.set(long, 1, "")) end,
+                [0x0102] = function() errors.need(timers.set(long, 1, "")) end,
+                [0x0103] = function() return nil, "invalid_argument" end,
+            },
+        }"#,
+    );
+    for opcode in [0x0101, 0x0102] {
+        match module.call(&packet(opcode, "")) {
+            Err(Fault::Raised(text)) => assert!(
+                text.contains("timers.set: invalid argument: a timer's name has"),
+                "{text}"
+            ),
+            other => panic!("{opcode:#x}: {other:?}"),
+        }
+    }
+    assert!(matches!(
+        module.call(&packet(0x0103, "")),
+        Ok(Returned::Verdict(PacketVerdict::Reject(_)))
+    ));
+    // The host looks at what an action returns, by what its context remembers.
+    let error = module.execute("own", "").expect_err("it is refused");
+    let mistake = module
+        .replica
+        .context()
+        .mistake(&error)
+        .expect("it is its own");
+    assert!(mistake.starts_with("timers.set: "), "{mistake}");
 }
 
 #[test]

@@ -75,6 +75,23 @@ fn a_broken_file_is_named_with_its_line() {
 }
 
 #[test]
+fn a_script_says_of_itself_what_the_manifest_file_lets_it() {
+    let bench = Bench::new();
+    let source =
+        Bench::source("return { manifest = { placement = 'single', version = '1.2', shard = 0 } }");
+    let prepared = bench
+        .prepare(&source)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut keys: Vec<_> = prepared
+        .manifest()
+        .iter()
+        .map(|(key, _)| key.as_str())
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["placement", "shard", "version"]);
+}
+
+#[test]
 fn a_file_that_never_ends_or_grows_for_ever_is_refused() {
     let bench = Bench::new();
     let ticker = bench.ticker.clone();

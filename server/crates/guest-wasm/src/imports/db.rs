@@ -96,10 +96,12 @@ impl Host {
     /// Waits for a backend; what the thread does meanwhile is not held against the call.
     pub(crate) async fn wait<T>(
         &mut self,
+        function: F,
         work: BoxFuture<'_, plain::Result<T>>,
     ) -> Result<T, Error> {
         self.pause();
-        work.await.map_err(Error::from)
+        let answer = work.await;
+        self.told(function, answer)
     }
 
     /// A step of an open transaction or cursor.
@@ -122,7 +124,7 @@ impl Host {
             Err(error) => Err(error),
         };
         self.refuse_runaway()?;
-        Ok(answer.map_err(Error::from))
+        Ok(self.told(function, answer))
     }
 }
 
@@ -137,7 +139,7 @@ impl wit::Host for Host {
             c.db_query(&database, statement, all(params))
         })?;
         match begun {
-            Ok(work) => Ok(self.wait(work).await.map(Into::into)),
+            Ok(work) => Ok(self.wait(F::DbQuery, work).await.map(Into::into)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -152,7 +154,7 @@ impl wit::Host for Host {
             c.db_execute(&database, statement, all(params))
         })?;
         match begun {
-            Ok(work) => Ok(self.wait(work).await),
+            Ok(work) => Ok(self.wait(F::DbExecute, work).await),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -167,7 +169,7 @@ impl wit::Host for Host {
             c.db_execute_batch(&database, statement, params.into_iter().map(all).collect())
         })?;
         match begun {
-            Ok(work) => Ok(self.wait(work).await),
+            Ok(work) => Ok(self.wait(F::DbExecuteBatch, work).await),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -183,7 +185,7 @@ impl wit::Host for Host {
             c.db_begin(&database, isolation.into())
         })?;
         let opened = match begun {
-            Ok(work) => self.wait(work).await,
+            Ok(work) => self.wait(F::DbBegin, work).await,
             Err(error) => Err(error),
         };
         Ok(opened.map(|open| Resource::new_own(self.handles.insert(Open::Transaction(open)))))
@@ -201,7 +203,7 @@ impl wit::Host for Host {
             c.db_open(&database, statement, all(params))
         })?;
         let opened = match begun {
-            Ok(work) => self.wait(work).await,
+            Ok(work) => self.wait(F::DbOpen, work).await,
             Err(error) => Err(error),
         };
         Ok(opened.map(|open| Resource::new_own(self.handles.insert(Open::Cursor(open)))))

@@ -17,7 +17,7 @@ impl wit::Host for Host {
     ) -> Call<Result<Payload, Error>> {
         let begun = self.answer(F::ModulesCall, |c| c.modules_call(&module, &action, input))?;
         match begun {
-            Ok(answer) => Ok(self.wait(answer).await),
+            Ok(answer) => Ok(self.wait(F::ModulesCall, answer).await),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::plan::{self, Plan};
 use super::{Setup, claims};
 use crate::catalog::{Catalog, Copy, Module, Placement};
+use crate::escaped::Escaped;
 use crate::load::Scan;
 
 /// What became of each module of a folder.
@@ -34,16 +35,16 @@ impl fmt::Display for Checked {
                 Ok(lines) => {
                     writeln!(f, "{name}: well")?;
                     for line in lines {
-                        writeln!(f, "  {line}")?;
+                        writeln!(f, "  {}", Escaped(line))?;
                     }
                 }
-                Err(problem) => writeln!(f, "{name}: refused\n  {problem}")?,
+                Err(problem) => writeln!(f, "{name}: refused\n  {}", Escaped(problem))?,
             }
         }
         if !self.hops.is_empty() {
             writeln!(f, "hops:")?;
             for hop in &self.hops {
-                writeln!(f, "  {hop}")?;
+                writeln!(f, "  {}", Escaped(hop))?;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use cohnect_capabilities::{Caller, Effect};
 use tracing::Instrument as _;
 
 use crate::context::{Arming, Charter, Context, Identity, Outlet, Phase};
+use crate::escaped::Escaped;
 use crate::export::{Ending, Export, Fault, Outcome, Returned, Snapshot, StartInfo, StartReason};
 use crate::limits::SETUP_WALL;
 use crate::mail::HomeId;
@@ -209,6 +210,7 @@ pub(super) fn log_fault(identity: &Identity, export: &Export, fault: &Fault) {
         module = %identity.module,
         generation = identity.generation,
         export = export.name(),
-        "{fault}"
+        "{}",
+        Escaped(fault)
     );
 }

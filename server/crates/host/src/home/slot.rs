@@ -5,13 +5,14 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
-use cohnect_capabilities::Effect;
+use cohnect_capabilities::{Effect, Error};
 
 use super::aside::Aside;
 use super::body::{Body, Code, Lane, ReplicaNumbers, call_for_setup, log_fault, make};
 use super::circuit::Circuit;
 use super::schedule::Schedule;
 use crate::context::{Arming, Identity, Outlet, Phase};
+use crate::escaped::Escaped;
 use crate::export::{
     Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartReason, StopReason, Wake,
 };
@@ -251,14 +252,31 @@ impl Slot {
     }
 
     fn returned(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
+        let outcome = match self.mistake(&outcome) {
+            Some(text) => Err(Fault::Raised(text)),
+            None => outcome,
+        };
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
-        } else if let Ok(Returned::Next(Err(error)) | Returned::Done(Err(error))) = &outcome {
+        } else if let Ok(
+            Returned::Next(Err(error))
+            | Returned::Done(Err(error))
+            // Its caller hears of these only that the module failed.
+            | Returned::Answer(Err(
+                error @ (Error::WouldBlock
+                | Error::Recursive
+                | Error::Trapped
+                | Error::Unsupported
+                | Error::Other(_)),
+            )),
+        ) = &outcome
+        {
             tracing::warn!(
                 module = %self.identity.module,
                 generation = self.identity.generation,
                 export = export.name(),
-                "failed: {error}"
+                "failed: {}",
+                Escaped(error)
             );
         }
         let mut effects = self
@@ -274,6 +292,18 @@ impl Slot {
             outcome: Ok(outcome),
             identity: Arc::clone(&self.identity),
             effects,
+        }
+    }
+
+    /// What the module itself did wrong, where it answers its caller as if he had.
+    fn mistake(&mut self, outcome: &Outcome) -> Option<String> {
+        match outcome {
+            Ok(
+                Returned::Answer(Err(error))
+                | Returned::Admission(Err(error))
+                | Returned::Subscribed(Err(error)),
+            ) => self.body.as_mut()?.context().mistake(error),
+            Ok(_) | Err(_) => None,
         }
     }
 

@@ -204,6 +204,17 @@ fn a_copy_that_is_not_here_gives_the_call_back() {
 }
 
 #[test]
+fn a_modules_own_wrong_argument_is_not_its_callers() {
+    let name = "n".repeat(1_000);
+    let mut rig = Rig::new(&[(
+        "a",
+        &format!("action own timer {name} 10\naction his malformed eight bytes"),
+    )]);
+    assert_eq!(rig.ask("a", "own"), "raised");
+    assert_eq!(rig.ask("a", "his"), "invalid argument: eight bytes");
+}
+
+#[test]
 fn a_refusal_and_a_raised_error_end_only_the_call() {
     let mut rig = Rig::new(&[(
         "a",

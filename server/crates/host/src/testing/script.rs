@@ -5,6 +5,7 @@
 //! action n count              … adds 1 to the replica's own counter and answers it
 //! action v visits             … adds 1 to `visits` in the shared state and answers it
 //! action e refuse 7 not yet   … refuses with a code and a text
+//! action m malformed text     … says that its input is malformed
 //! action r raise text         … raises
 //! action t trap               … ends the replica; so do `deadline` and `memory`
 //! action s sleep 20           … sleeps so many milliseconds (workers only)
@@ -499,6 +500,7 @@ impl Running {
                 .enter(HostFunction::StateAdd)?
                 .state_add(&Scope::Shared, "visits", 1, 0)
                 .map(|sum| Payload::from(sum.to_string())),
+            "malformed" => Err(Error::invalid(words[1..].join(" "))),
             "refuse" => Err(Error::Failed(Failure {
                 code: word(1).parse().unwrap_or(0),
                 message: words[2..].join(" "),
@@ -536,11 +538,12 @@ impl Running {
         let us = word(2).parse::<u64>().unwrap_or(0) * 1_000;
         match word(0) {
             "timer" => {
-                self.context.enter(HostFunction::TimersSet)?.timers_set(
+                let set = self.context.enter(HostFunction::TimersSet)?.timers_set(
                     word(1),
                     us,
                     Payload::new(),
-                )?;
+                );
+                set.inspect_err(|error| self.context.note(HostFunction::TimersSet, error))?;
             }
             "every" => {
                 self.context
