@@ -8,6 +8,8 @@ pub const HOST_CALLS_MAX: u32 = 10_000;
 pub const SENT_BYTES_MAX: u64 = 1024 * 1024;
 /// Largest body of one message to a client, in bytes: what fits one datagram, until messages travel in fragments.
 pub const MESSAGE_BYTES_MAX: usize = 1_100;
+/// What stands before a BROADCAST's payload on its way to a client: the sender and the topic's length byte.
+pub const BROADCAST_OVERHEAD: usize = 17;
 /// Largest answer or input between modules in bytes: the largest message that a client may ever send.
 pub const MAIL_BYTES_MAX: usize = 64 * 1024;
 /// Largest log line in bytes; what is longer is cut: one module must not fill the log's reader.
