@@ -30,6 +30,9 @@ pub const WALL_LIMIT: Duration = Duration::from_secs(5);
 pub const WALL_MARGIN: Duration = Duration::from_millis(50);
 /// Calls that wait for one replica.
 pub const QUEUE_MAX: u32 = 1_024;
+/// What one copy may be told without anybody waiting for an answer, before it hears no more: more than the clients of a full server, so that all of them
+/// may leave at once. At about 300 bytes each, a copy that is stalled costs 40 MB.
+pub const TOLD_MAX: u32 = 131_072;
 /// Memory of a Luau replica: its C functions are not interrupted, and 30 MB in one of them held a thread for 41 ms.
 pub const LUAU_MEMORY_MIB: u32 = 16;
 /// Memory of a Wasm replica.
@@ -64,7 +67,7 @@ pub struct Limits {
     pub tick_hz: u32,
     /// Copies on workers.
     pub instances: u32,
-    /// How long a swap waits for the running call.
+    /// How long a swap waits for the running call; nothing forces the swap.
     pub swap_wait: Duration,
 }
 

@@ -78,8 +78,16 @@ impl Shard {
             let id = walk.message.sender.id;
             let elsewhere = self.home_of(stage, id).filter(|home| *home != self.id);
             if let Some(home) = elsewhere {
-                self.hand_over_walk(home, walk);
-                return;
+                match self.hand_over_walk(home, walk) {
+                    Ok(()) => return,
+                    Err(back) => walk = back,
+                }
+                walk.next += 1;
+                if let Some(outcome) = failed_stage(stage.module.on_failure, Some(NotRun::Busy)) {
+                    self.give(walk.answer, outcome);
+                    return;
+                }
+                continue;
             }
             walk.next += 1;
             if !self.directory.fits(id, &stage.claim.requires) {
