@@ -111,10 +111,10 @@ pub enum Effect {
         action: Arc<str>,
         /// Its input.
         input: Payload,
-        /// The tag to answer with and the time for it in microseconds; none when nobody waits.
-        answer: Option<(String, DurationUs)>,
-        /// The place that it has in the receiver's queue.
-        place: mailbox::Place,
+        /// The answer that is wanted; none when nobody waits.
+        answer: Option<Box<mailbox::Awaited>>,
+        /// Which copy gets it, and the place that it has there.
+        to: mailbox::Reserved,
     },
     /// A timer set or moved.
     TimerSet {

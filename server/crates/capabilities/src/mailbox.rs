@@ -2,18 +2,48 @@
 
 use std::sync::Arc;
 
-use crate::Result;
+use crate::{DurationUs, Result};
 
 /// Longest tag of a request in bytes: it comes back with the answer, so it is carried twice.
 pub const TAG_BYTES_MAX: usize = 255;
 
 /// The queues of all modules, as a sender sees them.
 pub trait Mailboxes: Send + Sync {
-    /// Takes a place in the queue of the replica that would get it. The place is given back when its holder is dropped, or when the call has run.
+    /// Takes a place in the queue of the copy that is to get the mail: always the same copy for one sender, so that its mail stays in order. The place
+    /// is given back when its holder is dropped, or when the call has run.
     ///
     /// # Errors
-    /// `NotFound` for an unknown module, `Busy` when its queue is full, `Unavailable` when it is not well.
-    fn reserve(&self, module: &str) -> Result<Place>;
+    /// `NotFound` for an unknown module, or an action that it does not answer to; `Busy` when its queue is full, `Unavailable` when it is not well.
+    fn reserve(&self, from: Sender<'_>, module: &str, action: &str) -> Result<Reserved>;
+}
+
+/// Who sends mail: what decides which copy gets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// The sending module.
+    pub module: &'a str,
+    /// The shard that hands its mail over.
+    pub shard: u16,
+}
+
+/// A place in the queue of one copy of a module.
+#[derive(Debug)]
+pub struct Reserved {
+    /// Which copy.
+    pub copy: u32,
+    /// The place.
+    pub place: Place,
+}
+
+/// An answer to mail that its sender wants.
+#[derive(Debug)]
+pub struct Awaited {
+    /// The tag that it comes back with.
+    pub tag: String,
+    /// The time for it.
+    pub timeout: DurationUs,
+    /// Where it goes: the copy that asks, and a place there.
+    pub to: Reserved,
 }
 
 /// One place in a bounded queue; dropping it gives it back.

@@ -12,6 +12,7 @@ mod tags;
 use bytes::Bytes;
 use cohnect_capabilities::state::Place;
 use cohnect_capabilities::{ClientId, TimestampUs};
+use cohnect_host::catalog::OnFailure;
 use cohnect_protocol::ops::{Detail, Malformed, Scope};
 use cohnect_protocol::{Mode, Opcode, RequestContext, SessionHandle};
 
@@ -31,6 +32,19 @@ pub(crate) struct Op {
     pub(crate) request: Option<RequestContext>,
     pub(crate) received_at: TimestampUs,
     pub(crate) body: Bytes,
+}
+
+/// What comes of a message whose stage failed or was not run; none: it goes on as if the stage were not there.
+fn at_failure<T>(
+    on_failure: OnFailure,
+    refused: impl FnOnce() -> T,
+    dropped: impl FnOnce() -> T,
+) -> Option<T> {
+    match on_failure {
+        OnFailure::Reject => Some(refused()),
+        OnFailure::Pass => None,
+        OnFailure::Drop => Some(dropped()),
+    }
 }
 
 /// What a message is about.

@@ -28,6 +28,7 @@ use cohnect_protocol::{
     ServerEndpoint, ServerEvent, SessionEvent, SessionHandle, Transmit,
 };
 
+use calls::Untold;
 use clients::{Client, Clients};
 pub(crate) use clients::{STREAMS_MAX, Stream, StreamStage};
 pub(crate) use continuations::Continuation;
@@ -92,6 +93,8 @@ pub struct ShardCounters {
     pub overrun: u64,
     /// Messages without a request that had no effect: nobody claims the opcode, or a queue was full.
     pub dropped: u64,
+    /// Events that a module was not told: too many wait for it.
+    pub untold: u64,
     /// Messages to clients that found their send queue full, or the client gone.
     pub undelivered: u64,
     /// Fan-outs that found no room between two homes, or here.
@@ -128,6 +131,7 @@ pub struct Shard {
     backlogged: VecDeque<SessionHandle>,
     mail: Vec<(HomeId, Mail)>,
     requests: u64,
+    untold: Untold,
     /// Internal actions that clients have called, each said once.
     pub(crate) said: BTreeSet<(Arc<str>, Arc<str>)>,
 }
@@ -181,6 +185,7 @@ impl Shard {
             backlogged: VecDeque::new(),
             mail: Vec::new(),
             requests: 0,
+            untold: Untold::default(),
             said: BTreeSet::new(),
         }
     }

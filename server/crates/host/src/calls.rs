@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cohnect_capabilities::mailbox::{Mailboxes, Place};
+use cohnect_capabilities::mailbox::{Mailboxes, Place, Reserved, Sender};
 use cohnect_capabilities::modules::{ModuleInfo, Modules};
 use cohnect_capabilities::{BoxFuture, Caller, Error, Payload, Result};
 use tokio::sync::oneshot;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::catalog::{Catalogs, Module, Placement};
 use crate::context::{Calls, Origin};
 use crate::export::{Export, Request, Returned};
-use crate::mail::{Address, Answer, Answered, Call, Mail, NotRun, Post};
+use crate::mail::{Address, Answer, Answered, Call, HomeId, Mail, NotRun, Post, spread};
 use crate::now::Clock;
 
 /// Numbers of requests between modules begin here, above those that shards give to their clients' requests and below 2^53.
@@ -136,13 +136,24 @@ impl Calls for Exchange {
 }
 
 impl Mailboxes for Exchange {
-    fn reserve(&self, module: &str) -> Result<Place> {
+    fn reserve(&self, from: Sender<'_>, module: &str, action: &str) -> Result<Reserved> {
         let module = self.module(module)?;
-        let copy = module.copy_for(self.post.layout().control(), 0);
+        let copy = match &module.copies[..] {
+            [] => return Err(unavailable(&module)),
+            [only] => only,
+            _ => module.copy_for(HomeId(from.shard), spread(from.module)),
+        };
+        if !module.actions.contains_key(action) {
+            return Err(Error::NotFound);
+        }
         if !copy.healthy.load(Ordering::Relaxed) {
             return Err(unavailable(&module));
         }
-        Place::take(&copy.taken, module.queue_max).ok_or(Error::Busy)
+        let place = Place::take(&copy.taken, module.queue_max).ok_or(Error::Busy)?;
+        Ok(Reserved {
+            copy: copy.number,
+            place,
+        })
     }
 }
 
@@ -212,7 +223,76 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests {
+    use crate::catalog::{Catalog, Copy};
+    use crate::export::ActionInfo;
+    use crate::mail::{Layout, Waker};
+    use crate::testing::World;
+
     use super::*;
+
+    struct Deaf;
+
+    impl Waker for Deaf {
+        fn wake(&self) {}
+    }
+
+    /// A module with a copy on each of two shards, one place in each queue, and one action.
+    fn exchange() -> (Arc<Exchange>, Arc<Module>) {
+        let layout = Layout {
+            shards: 2,
+            workers: 1,
+        };
+        let copy = |n: u16| Copy {
+            home: HomeId(n),
+            number: n.into(),
+            taken: Arc::default(),
+            told: Arc::default(),
+            healthy: Arc::new(true.into()),
+        };
+        let module = Arc::new(Module {
+            placement: Placement::PerShard,
+            copies: vec![copy(0), copy(1)],
+            queue_max: 1,
+            actions: BTreeMap::from([("join".into(), ActionInfo::default())]),
+            ..Module::refused("m".into())
+        });
+        let catalogs = Arc::<Catalogs>::default();
+        catalogs.publish(Catalog {
+            modules: BTreeMap::from([("m".into(), Arc::clone(&module))]),
+            ..Catalog::default()
+        });
+        let post = Post::new(layout, |_| Arc::new(Deaf));
+        (Exchange::new(catalogs, post, World::new()), module)
+    }
+
+    fn sender(shard: u16) -> Sender<'static> {
+        Sender { module: "s", shard }
+    }
+
+    #[test]
+    fn mail_takes_its_place_in_the_copy_that_gets_it() {
+        let (exchange, module) = exchange();
+        for shard in [0, 1] {
+            let reserved = exchange.reserve(sender(shard), "m", "join").unwrap();
+            assert_eq!(reserved.copy, u32::from(shard));
+            let taken = module
+                .copies
+                .iter()
+                .map(|c| c.taken.load(Ordering::Relaxed));
+            let expected = [u32::from(shard == 0), u32::from(shard == 1)];
+            assert_eq!(taken.collect::<Vec<_>>(), expected);
+            let second = exchange.reserve(sender(shard), "m", "join");
+            assert!(matches!(second, Err(Error::Busy)), "that copy is full");
+        }
+    }
+
+    #[test]
+    fn an_action_that_the_module_does_not_answer_to_gets_no_mail() {
+        let (exchange, module) = exchange();
+        let refused = exchange.reserve(sender(0), "m", "secret");
+        assert!(matches!(refused, Err(Error::NotFound)));
+        assert_eq!(module.copies[0].taken.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn a_circle_of_waits_is_refused_and_ends_with_its_waits() {

@@ -42,6 +42,9 @@ pub struct Copy {
     pub number: u32,
     /// Places taken in its queue.
     pub taken: Arc<AtomicU32>,
+    /// Places taken by what it is told without anybody waiting for an answer: events, answers to its mail. They are counted apart, so that a crowd that
+    /// leaves makes no caller wait, and callers lose no event.
+    pub told: Arc<AtomicU32>,
     /// False while its circuit is open.
     pub healthy: Arc<AtomicBool>,
 }
@@ -78,6 +81,7 @@ static NOWHERE: LazyLock<Copy> = LazyLock::new(|| Copy {
     home: HomeId(u16::MAX),
     number: 0,
     taken: Arc::default(),
+    told: Arc::default(),
     healthy: Arc::default(),
 });
 
@@ -112,6 +116,12 @@ impl Module {
                 self.copies.get(usize::try_from(n).ok()?)
             })
             .unwrap_or(&NOWHERE)
+    }
+
+    /// The copy of this number.
+    #[must_use]
+    pub fn copy(&self, number: u32) -> Option<&Copy> {
+        self.copies.iter().find(|copy| copy.number == number)
     }
 
     /// As [`Module::copy_for`], for a client.

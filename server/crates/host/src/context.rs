@@ -32,6 +32,7 @@ use cohnect_capabilities::{
 use crate::deadline::{CpuClock, Deadline};
 use crate::function::{HostFunction, Interface, Sort};
 use crate::limits::{self, Limits};
+use crate::mail::HomeId;
 use crate::now::Now;
 
 /// Malformed arguments that are remembered of one call: one that gathers more has long stopped to look at what comes back.
@@ -144,6 +145,10 @@ pub struct Charter {
     pub timers: Arc<Mutex<Timers>>,
     /// How many signals wait for its step.
     pub signals: Arc<core::sync::atomic::AtomicU32>,
+    /// Places taken by what its copy is told without anybody waiting for an answer; the catalog's [`crate::catalog::Copy`] shows the same.
+    pub told: Arc<core::sync::atomic::AtomicU32>,
+    /// The shard that carries its effects out.
+    pub carrier: HomeId,
     /// Takes effects while a call waits (workers only).
     pub outlet: Option<Arc<dyn Outlet>>,
 }

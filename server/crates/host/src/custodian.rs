@@ -116,6 +116,7 @@ impl Seated {
                 home: seat.home,
                 number: seat.number,
                 taken: Arc::default(),
+                told: Arc::default(),
                 healthy: Arc::default(),
             },
             timers: Arc::default(),
@@ -446,6 +447,8 @@ impl Custodian {
                 capabilities: self.setup.capabilities.clone(),
                 timers: Arc::clone(&seated.timers),
                 signals: Arc::clone(&seated.signals),
+                told: Arc::clone(&seated.copy.told),
+                carrier: self.carrier(seated),
                 outlet: None,
             },
             seed: plan::seed(&self.setup, &plan.name, generation, seated.seat.number),
@@ -453,7 +456,6 @@ impl Custodian {
             replicas_max: seated.seat.replicas_max,
             reason,
             snapshot,
-            force: false,
             done,
         });
         let order = if stays {
@@ -463,6 +465,16 @@ impl Custodian {
         };
         self.send(seated.seat.home, order);
         came
+    }
+
+    /// The shard that carries out what a copy leaves.
+    fn carrier(&self, seated: &Seated) -> HomeId {
+        let layout = self.setup.post.layout();
+        if layout.is_shard(seated.seat.home) {
+            seated.seat.home
+        } else {
+            layout.shard_of_effects(&seated.name)
+        }
     }
 
     async fn remove<'a>(&self, seats: impl Iterator<Item = &'a Seated>, reason: StopReason) {

@@ -81,6 +81,33 @@ pub enum Export {
 }
 
 impl Export {
+    /// Whether it tells of something that happens once, for nobody to answer: a module that does not hear of it is wrong about the world from then on.
+    #[must_use]
+    pub const fn is_news(&self) -> bool {
+        match self {
+            Self::Connected(_)
+            | Self::Disconnected(..)
+            | Self::Away(_)
+            | Self::Back(_)
+            | Self::Event(_)
+            | Self::Unsubscribe { .. }
+            | Self::Reply { .. } => true,
+            Self::Execute(_)
+            | Self::Handle(_)
+            | Self::Broadcast(_)
+            | Self::Step(_)
+            | Self::Start(_)
+            | Self::Stop(_)
+            | Self::Save
+            | Self::Restore(_)
+            | Self::Tick(_)
+            | Self::Timer { .. }
+            | Self::Connecting(_)
+            | Self::Alive(..)
+            | Self::Subscribe { .. } => false,
+        }
+    }
+
     /// The export's name in the contract, for log lines and spans.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -29,10 +29,6 @@ use crate::mail::{Address, Answer, Answered, Call, HomeId, NotRun, Staging};
 use crate::now::Now;
 use crate::order::{Install, Order};
 
-/// Calls in one replica's queue beyond which it is told of no more events: twice what the largest sensible queue holds, so that one who is told of
-/// everything and does nothing costs a bounded amount.
-pub(crate) const QUEUED_MAX: usize = 2 * crate::limits::QUEUE_MAX as usize;
-
 /// Which seat of a home ran a call; for [`Home::recycle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotId(u32);
@@ -76,6 +72,9 @@ pub struct Home {
 struct Seat {
     slot: Slot,
     queue: VecDeque<Call>,
+    /// News that came to its turn while the circuit was open, or that no replica could be made for, to be told once there is one. The places that it
+    /// holds bound it.
+    held: VecDeque<Call>,
     budget: Budget,
 }
 
@@ -116,7 +115,7 @@ impl Home {
     /// Queues a call in order of arrival. What bounds the queue is the place that the call brings.
     ///
     /// # Errors
-    /// The call, with why it is not queued: `Unknown` when the copy is not here, `Unavailable` while its circuit is open.
+    /// The call, with why it is not queued: `Unknown` when the copy is not here, `Unavailable` while its circuit is open, unless it is news.
     #[expect(
         clippy::result_large_err,
         reason = "the call goes back to the one who answers it, and a box would cost every call an allocation"
@@ -128,7 +127,7 @@ impl Home {
         let Some(seat) = self.seats.get_mut(n as usize).and_then(Option::as_mut) else {
             return Err((call, NotRun::Unknown));
         };
-        if seat.slot.circuit.is_open() {
+        if seat.slot.circuit.is_open() && !call.export.is_news() {
             return Err((call, NotRun::Unavailable));
         }
         seat.queue.push_back(call);
@@ -159,13 +158,20 @@ impl Home {
         if let Some(finished) = self.finished.pop_front() {
             return Some(finished);
         }
-        let Some(n) = self.next_seat(now) else {
-            self.running = None;
-            return None;
+        let (n, mut call) = loop {
+            let Some(n) = self.next_seat(now) else {
+                self.running = None;
+                return None;
+            };
+            let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
+            let call = seat.queue.pop_front()?;
+            if !(seat.slot.circuit.is_open() && call.export.is_news()) {
+                break (n, call);
+            }
+            seat.held.push_back(call);
         };
         self.hold_ticker();
         let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
-        let mut call = seat.queue.pop_front()?;
         let tick = self.ticker.ticks();
         let ran = at_once(seat.slot.run(
             &mut call.export,
@@ -177,10 +183,14 @@ impl Home {
         if ticks > 0 {
             seat.budget.charge(Budget::window(now.monotonic_us), ticks);
         }
+        let answer = core::mem::replace(&mut call.answer, Answer::Nobody);
+        if !ran.heard && call.export.is_news() {
+            seat.held.push_back(call);
+        }
         Self::queue_due(seat, n, now, &mut self.order);
         Some(Finished {
             slot: SlotId(n),
-            answer: call.answer,
+            answer,
             answered: Answered {
                 generation: if ran.outcome.is_ok() {
                     ran.identity.generation
@@ -267,6 +277,13 @@ impl Home {
             queue.push_back(Call::own(to.clone(), export));
             order.push_back(n);
         });
+        if !seat.held.is_empty() && !slot.circuit.is_open() {
+            // It came before everything that is in the queue.
+            while let Some(call) = seat.held.pop_back() {
+                queue.push_front(call);
+                order.push_back(n);
+            }
+        }
     }
 
     fn install(&mut self, install: Install, now: Now) {
@@ -295,6 +312,7 @@ impl Home {
                 let mut seat = Seat {
                     slot,
                     queue: VecDeque::new(),
+                    held: VecDeque::new(),
                     budget: Budget::default(),
                 };
                 Self::queue_due(&mut seat, n, now, &mut self.order);
@@ -352,12 +370,13 @@ impl Home {
         for (n, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
             if wants(&seat.slot.exports().server_events, event)
-                && !seat.slot.circuit.is_open()
-                && seat.queue.len() < QUEUED_MAX
+                && let Some(place) = seat.slot.place_to_tell()
             {
                 let export = Export::Event(event.clone());
-                let call = Call::own(seat.slot.address.clone(), export);
-                seat.queue.push_back(call);
+                seat.queue.push_back(Call {
+                    place: Some(place),
+                    ..Call::own(seat.slot.address.clone(), export)
+                });
                 self.order.push_back(n as u32);
             }
         }

@@ -8,6 +8,8 @@ pub const HOST_CALLS_MAX: u32 = 10_000;
 pub const SENT_BYTES_MAX: u64 = 1024 * 1024;
 /// Largest body of one message to a client, in bytes: what fits one datagram, until messages travel in fragments.
 pub const MESSAGE_BYTES_MAX: usize = 1_100;
+/// What stands before a BROADCAST's payload on its way to a client: the sender and the topic's length byte.
+pub const BROADCAST_OVERHEAD: usize = 17;
 /// Largest answer or input between modules in bytes: the largest message that a client may ever send.
 pub const MAIL_BYTES_MAX: usize = 64 * 1024;
 /// Largest log line in bytes; what is longer is cut: one module must not fill the log's reader.
@@ -28,6 +30,9 @@ pub const WALL_LIMIT: Duration = Duration::from_secs(5);
 pub const WALL_MARGIN: Duration = Duration::from_millis(50);
 /// Calls that wait for one replica.
 pub const QUEUE_MAX: u32 = 1_024;
+/// What one copy may be told without anybody waiting for an answer, before it hears no more: more than the clients of a full server, so that all of them
+/// may leave at once. At about 300 bytes each, a copy that is stalled costs 40 MB.
+pub const TOLD_MAX: u32 = 131_072;
 /// Memory of a Luau replica: its C functions are not interrupted, and 30 MB in one of them held a thread for 41 ms.
 pub const LUAU_MEMORY_MIB: u32 = 16;
 /// Memory of a Wasm replica.
@@ -62,7 +67,7 @@ pub struct Limits {
     pub tick_hz: u32,
     /// Copies on workers.
     pub instances: u32,
-    /// How long a swap waits for the running call.
+    /// How long a swap waits for the running call; nothing forces the swap.
     pub swap_wait: Duration,
 }
 

@@ -1,6 +1,9 @@
 //! Mail between homes. Each home has one box, swapped out whole; a turn stages its mail per destination and hands it over once; only a home that has
-//! announced sleep is woken. What is bounded is the queue of each replica (a call takes a place when it is made) and the fan-outs' bytes between two
-//! homes; replies and control messages always fit. So nothing ever blocks on a full box, and two homes cannot wait for each other.
+//! announced sleep is woken. What is bounded is the queue of each replica (a call takes a place when it is made) and, in bytes between two homes, what
+//! fans out, what runs through stages, and what workers leave; replies and control messages always fit. Nothing ever blocks on a full box: only a worker's
+//! replica waits before its next call, until a shard has taken what it left. Shards never wait, so two homes cannot wait for each other.
+
+mod weight;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +22,10 @@ use crate::order::Order;
 /// Bytes of fan-outs that may wait between two homes: a second of 1,000 subscribers' snapshots at 60 Hz counts once a shard, about 64 KiB; this is
 /// a hundred times as much, and what a stalled shard may cost in memory.
 pub const FANOUT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Bytes of effects that may wait between a worker and a shard before the worker's replicas begin no further call. What they run then still adds its own,
+/// at most [`crate::limits::SENT_BYTES_MAX`] a replica, so a worker needs no room to end a call. As much as fan-outs may take.
+pub const EFFECTS_BYTES_MAX: u64 = FANOUT_BYTES_MAX;
 
 /// A home: shards first, then workers, then control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +56,7 @@ impl Layout {
     /// The shard that carries out what a module on a worker leaves: always the same one, so that its order stays.
     #[must_use]
     pub fn shard_of_effects(self, module: &str) -> HomeId {
-        self.shard(spread(module, self.shards))
+        self.shard(spread_over(module, self.shards))
     }
 
     /// Where the control thread's replies go.
@@ -71,11 +78,16 @@ impl Layout {
     }
 }
 
-/// Spreads names over so many homes, the same in every run.
-pub(crate) fn spread(name: &str, homes: u16) -> u16 {
+/// A number that spreads names over homes and copies, the same for one name in every run.
+pub(crate) fn spread(name: &str) -> u64 {
     let hash = blake3::hash(name.as_bytes());
     let [a, b, c, d, ..] = *hash.as_bytes();
-    (u32::from_le_bytes([a, b, c, d]) % u32::from(homes.max(1))) as u16
+    u32::from_le_bytes([a, b, c, d]).into()
+}
+
+/// One of so many homes for a name.
+pub(crate) fn spread_over(name: &str, homes: u16) -> u16 {
+    (spread(name) % u64::from(homes.max(1))) as u16
 }
 
 /// One copy of a module: where it is, and its number among the copies on this server.
@@ -282,23 +294,6 @@ pub enum Outgoing {
     },
 }
 
-impl Outgoing {
-    /// What it weighs against [`FANOUT_BYTES_MAX`]; control messages always fit.
-    #[must_use]
-    pub const fn weight(&self) -> u64 {
-        let bytes = match self {
-            Self::Packet { payload, .. }
-            | Self::Broadcast { payload, .. }
-            | Self::Item { payload, .. } => payload.len(),
-            Self::Finish { .. }
-            | Self::Disconnect { .. }
-            | Self::Attach { .. }
-            | Self::Detach { .. } => return 0,
-        };
-        bytes as u64 + 128
-    }
-}
-
 /// Wakes a sleeping home from any thread: an eventfd, a task's notifier.
 pub trait Waker: Send + Sync {
     /// Wakes it; waking one that is awake does no harm.
@@ -309,8 +304,10 @@ pub trait Waker: Send + Sync {
 pub struct Post {
     layout: Layout,
     boxes: Vec<Mailbox>,
-    /// Bytes of fan-outs under way, by (from, to).
+    /// Bytes of fan-outs and walks under way, by (from, to).
     fanouts: Vec<AtomicU64>,
+    /// Bytes of effects under way, the same.
+    effects: Vec<AtomicU64>,
 }
 
 struct Mailbox {
@@ -337,13 +334,13 @@ impl Post {
                 waker: waker(HomeId(n as u16)),
             })
             .collect();
-        let fanouts = (0..layout.boxes() * layout.boxes())
-            .map(|_| AtomicU64::new(0))
-            .collect();
+        let pairs = layout.boxes() * layout.boxes();
+        let none = || (0..pairs).map(|_| AtomicU64::new(0)).collect();
         Arc::new(Self {
             layout,
             boxes,
-            fanouts,
+            fanouts: none(),
+            effects: none(),
         })
     }
 
@@ -364,9 +361,30 @@ impl Post {
             mail,
         );
         for (from, letter) in &*mail {
-            if let (Mail::Fanout(fanout), Some(under_way)) = (letter, self.under_way(*from, home)) {
-                under_way.fetch_sub(fanout.what.weight(), Ordering::Relaxed);
+            match letter {
+                Mail::Fanout(fanout) => self.landed(*from, home, fanout.what.weight()),
+                Mail::Walk(walk) => self.landed(*from, home, walk.weight()),
+                Mail::Effects(_, effects) => self.taken(*from, home, weight::of_all(effects)),
+                Mail::Call(_) | Mail::Reply(..) | Mail::Order(_) => {}
             }
+        }
+    }
+
+    fn landed(&self, from: HomeId, to: HomeId, weight: u64) {
+        if let Some(under_way) = self.pair(&self.fanouts, from, to) {
+            under_way.fetch_sub(weight, Ordering::Relaxed);
+        }
+    }
+
+    /// Effects were taken out of a box; if that made room, the worker whose replicas wait for it is woken.
+    fn taken(&self, from: HomeId, to: HomeId, weight: u64) {
+        let Some(under_way) = self.pair(&self.effects, from, to) else {
+            return;
+        };
+        let before = under_way.fetch_sub(weight, Ordering::Relaxed);
+        let crossed = before > EFFECTS_BYTES_MAX && before - weight <= EFFECTS_BYTES_MAX;
+        if let (true, Some(sender)) = (crossed, self.boxes.get(usize::from(from.0))) {
+            sender.waker.wake();
         }
     }
 
@@ -404,6 +422,16 @@ impl Post {
         if mail.is_empty() {
             return;
         }
+        // Shards carry their own effects out.
+        if !self.layout.is_shard(from)
+            && let Some(under_way) = self.pair(&self.effects, from, to)
+        {
+            for letter in &*mail {
+                if let Mail::Effects(_, effects) = letter {
+                    under_way.fetch_add(weight::of_all(effects), Ordering::Relaxed);
+                }
+            }
+        }
         other
             .mail
             .lock()
@@ -414,10 +442,18 @@ impl Post {
         }
     }
 
-    /// Takes room for a fan-out between two homes; false when there is none, and the fan-out is dropped and counted by its sender.
+    /// Whether a worker's replicas may begin a call whose effects go to this shard. Where it is false, [`Post::collect`] wakes the worker once it is
+    /// true again.
+    #[must_use]
+    pub fn has_room_for_effects(&self, from: HomeId, to: HomeId) -> bool {
+        self.pair(&self.effects, from, to)
+            .is_none_or(|under_way| under_way.load(Ordering::Relaxed) <= EFFECTS_BYTES_MAX)
+    }
+
+    /// Takes room for a fan-out or a walk between two homes; false when there is none, and its sender drops it and counts it, or says *busy*.
     #[must_use]
     pub fn admit_fanout(&self, from: HomeId, to: HomeId, weight: u64) -> bool {
-        let Some(under_way) = self.under_way(from, to) else {
+        let Some(under_way) = self.pair(&self.fanouts, from, to) else {
             return false;
         };
         under_way
@@ -427,9 +463,8 @@ impl Post {
             .is_ok()
     }
 
-    fn under_way(&self, from: HomeId, to: HomeId) -> Option<&AtomicU64> {
-        self.fanouts
-            .get(usize::from(from.0) * self.layout.boxes() + usize::from(to.0))
+    fn pair<'a>(&self, pairs: &'a [AtomicU64], from: HomeId, to: HomeId) -> Option<&'a AtomicU64> {
+        pairs.get(usize::from(from.0) * self.layout.boxes() + usize::from(to.0))
     }
 }
 
@@ -476,6 +511,18 @@ impl Staging {
         } else {
             self.dropped += 1;
         }
+    }
+
+    /// Stages a BROADCAST for the home of its next stage.
+    ///
+    /// # Errors
+    /// The BROADCAST, when there is no room for it between the two homes.
+    pub fn walk(&mut self, post: &Post, to: HomeId, walk: Box<Walk>) -> Result<(), Box<Walk>> {
+        if !post.admit_fanout(self.from, to, walk.weight()) {
+            return Err(walk);
+        }
+        self.send(to, Mail::Walk(walk));
+        Ok(())
     }
 
     /// Answers a call: a reply to a home is staged, a waiter gets it at once.
@@ -564,5 +611,40 @@ mod tests {
         post.collect(HomeId(1), &mut Vec::new());
         staging.fan_out(&post, HomeId(1), fanout());
         assert_eq!(staging.dropped, 3);
+    }
+
+    #[test]
+    fn a_worker_hears_when_there_is_room_again_for_what_it_leaves() {
+        let (worker, wakes) = (HomeId(2), Arc::new(Wakes::default()));
+        let post = Post::new(LAYOUT, |home| {
+            if home == worker {
+                Arc::clone(&wakes) as Arc<dyn Waker>
+            } else {
+                Arc::new(Wakes::default())
+            }
+        });
+        let left = || {
+            let effect = Effect::Publish {
+                topic: "t".into(),
+                payload: Bytes::from(vec![0; 1 << 20]),
+                delivery: Delivery::Unreliable,
+            };
+            Mail::Effects("m".into(), vec![effect])
+        };
+        for n in 0..8 {
+            assert!(post.has_room_for_effects(worker, HomeId(0)), "{n}");
+            post.deliver(worker, HomeId(0), &mut vec![left()]);
+        }
+        assert!(!post.has_room_for_effects(worker, HomeId(0)));
+        assert!(
+            post.has_room_for_effects(worker, HomeId(1)),
+            "another shard"
+        );
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        let mut mail = Vec::new();
+        post.collect(HomeId(0), &mut mail);
+        assert_eq!(mail.len(), 8, "nothing is lost");
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "and it is woken once");
+        assert!(post.has_room_for_effects(worker, HomeId(0)));
     }
 }

@@ -33,7 +33,7 @@ pub struct Manifest {
     pub tick_hz_max: Option<u32>,
     /// Calls that wait for one replica.
     pub queue_max: Option<u32>,
-    /// How long a swap waits for the running call.
+    /// How long a swap waits for the running call; nothing forces the swap.
     pub swap_wait: Option<Duration>,
     /// What a failing stage means.
     pub on_failure: Option<OnFailure>,
@@ -153,7 +153,7 @@ impl Manifest {
                 self.deadline = Some(Duration::from_millis(ms));
             }
             "swap_wait_s" => {
-                let s = number(key, value, 1, 300).map_err(plain)?;
+                let s = number(key, value, 0, 300).map_err(plain)?;
                 self.swap_wait = Some(Duration::from_secs(s));
             }
             "memory_mib" => {
@@ -426,6 +426,12 @@ speed = 3
         assert_eq!(manifest.narrow.streams, Some(BTreeSet::new()));
         assert_eq!(manifest.config["speed"].as_integer(), Some(3));
         assert_eq!(parse(""), Ok(Manifest::default()));
+    }
+
+    #[test]
+    fn a_swap_that_may_not_wait_is_no_mistake() {
+        let forced = parse("swap_wait_s = 0").unwrap();
+        assert_eq!(forced.swap_wait, Some(Duration::ZERO));
     }
 
     #[test]

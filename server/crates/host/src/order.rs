@@ -48,13 +48,17 @@ pub struct Install {
     pub reason: StartReason,
     /// What to restore when the old code cannot save (a roll-back), or there is none.
     pub snapshot: Option<Snapshot>,
-    /// End the running call if it does not end by itself.
-    pub force: bool,
     /// Says what came of it: the snapshot that went over, or why nothing has changed.
     pub done: oneshot::Sender<Result<Option<Snapshot>, String>>,
 }
 
 impl Install {
+    /// Whether the swap waits for nothing: it ends the running call, and goes on without what cannot be saved. The manifest's `swap_wait_s = 0` says so.
+    #[must_use]
+    pub const fn is_forced(&self) -> bool {
+        self.charter.limits.swap_wait.is_zero()
+    }
+
     /// The same code once more, for a replica of whose making nobody is told.
     #[must_use]
     pub fn again(&self, reason: StartReason) -> Self {
@@ -68,7 +72,6 @@ impl Install {
             replicas_max: self.replicas_max,
             reason,
             snapshot: None,
-            force: false,
             done,
         }
     }

@@ -9,13 +9,16 @@ mod station;
 #[cfg(test)]
 mod tests;
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
+use core::panic::AssertUnwindSafe;
 use core::sync::atomic::Ordering;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use cohnect_capabilities::Effect;
+use cohnect_capabilities::mailbox::Place;
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 use self::station::Station;
@@ -26,6 +29,7 @@ use crate::export::{Export, ServerEvent, StartReason, StopReason};
 use crate::home::body::{Lane, ReplicaNumbers};
 use crate::home::slot::Slot;
 use crate::home::wants;
+use crate::limits::TOLD_MAX;
 use crate::mail::{Address, Answer, Answered, Call, HomeId, Mail, NotRun, Post, Waker};
 use crate::now::{Clock, Now};
 use crate::order::{Install, Order};
@@ -65,25 +69,34 @@ impl core::fmt::Debug for WorkerSetup {
 
 /// Runs a worker until `stop` is done. Its replicas are local tasks, so it needs a `LocalSet` or a `LocalRuntime`; the custodian removes them before
 /// the worker is stopped.
+///
+/// # Panics
+/// When one of its replicas' tasks has panicked, which is a fault of the server: whoever waits for anything here is told first, and then the worker's
+/// thread ends with that panic, so that whoever watches the thread sees it.
 pub async fn run(setup: WorkerSetup, stop: impl Future<Output = ()>) {
     let shared = Rc::new(Shared::new(setup));
     let mut stop = core::pin::pin!(stop);
     let mut mail = Vec::new();
     loop {
         shared.setup.post.collect(shared.setup.id, &mut mail);
+        if let Some(panic) = shared.fallen.take() {
+            shared.fall(mail.drain(..).map(|(_, letter)| letter));
+            std::panic::resume_unwind(panic);
+        }
         for (_, letter) in mail.drain(..) {
             shared.take(letter);
         }
-        if shared.setup.post.doze(shared.setup.id) {
-            tokio::select! {
-                biased;
-                () = &mut stop => return,
-                () = shared.setup.bell.0.notified() => {}
-            }
-            shared.setup.post.awake(shared.setup.id);
-        } else {
+        shared.room.notify_waiters();
+        let idle = shared.setup.post.doze(shared.setup.id);
+        tokio::select! {
+            biased;
+            () = &mut stop => return,
+            () = shared.setup.bell.0.notified(), if idle => {}
             // The replicas have their turn even while mail keeps coming.
-            tokio::task::yield_now().await;
+            () = tokio::task::yield_now(), if !idle => {}
+        }
+        if idle {
+            shared.setup.post.awake(shared.setup.id);
         }
     }
 }
@@ -93,7 +106,14 @@ struct Shared {
     setup: WorkerSetup,
     numbers: Arc<ReplicaNumbers>,
     stations: RefCell<BTreeMap<Address, Rc<Station>>>,
+    /// Rings whenever the worker looks up: there may be room again for what its replicas leave.
+    room: Notify,
+    /// The panic of a replica's task.
+    fallen: Cell<Option<Panic>>,
 }
+
+/// What a panic was raised with.
+type Panic = Box<dyn core::any::Any + Send>;
 
 impl Shared {
     fn new(setup: WorkerSetup) -> Self {
@@ -101,7 +121,56 @@ impl Shared {
             numbers: Arc::new(ReplicaNumbers::new(setup.id)),
             setup,
             stations: RefCell::default(),
+            room: Notify::new(),
+            fallen: Cell::new(None),
         }
+    }
+
+    /// Runs a replica's life beside the others. Its panic would lie unseen in a handle that nobody joins, so it is handed to the worker.
+    fn spawn(self: &Rc<Self>, life: impl Future<Output = ()> + 'static) {
+        let shared = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            // What the panic left half done is not looked at again: the worker ends.
+            if let Err(panic) = AssertUnwindSafe(life).catch_unwind().await {
+                shared.fallen.set(Some(panic));
+                shared.setup.bell.wake();
+            }
+        });
+    }
+
+    /// The worker ends: whoever waits for it is told, and nobody is to begin waiting.
+    fn fall(&self, mail: impl Iterator<Item = Mail>) {
+        for station in core::mem::take(&mut *self.stations.borrow_mut()).values() {
+            station.code().healthy.store(false, Ordering::Relaxed);
+            self.refuse_all(station);
+        }
+        for letter in mail {
+            match letter {
+                Mail::Call(call) => {
+                    self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+                }
+                Mail::Walk(walk) => {
+                    self.answer(walk.answer, Answered::not_run(NotRun::Unavailable));
+                }
+                // Whoever waits for an order learns from its dropped end that the home is gone.
+                Mail::Order(_) | Mail::Reply(..) | Mail::Effects(..) | Mail::Fanout(_) => {}
+            }
+        }
+    }
+
+    /// One replica of a copy less. Where it was the last, nobody is there for what still waits.
+    fn quit(&self, station: &Station) {
+        station.quit();
+        if station.is_deserted() {
+            self.refuse_all(station);
+        }
+    }
+
+    fn refuse_all(&self, station: &Station) {
+        for call in station.drain() {
+            self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+        }
+        station.refuse_orders("its replica is gone");
     }
 
     fn now(&self) -> Now {
@@ -137,6 +206,10 @@ impl Shared {
             return;
         };
         if !station.code().healthy.load(Ordering::Relaxed) {
+            if call.export.is_news() {
+                station.hold(call);
+                return;
+            }
             self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
             return;
         }
@@ -146,11 +219,12 @@ impl Shared {
 
     /// Makes one more replica for a copy that may have several, if all of them are busy.
     fn staff(self: &Rc<Self>, station: &Rc<Station>) {
-        if !station.hires() {
+        // One more would only wait for the same room.
+        if !self.has_room(station) || !station.hires() {
             return;
         }
         let (shared, station) = (Rc::clone(self), Rc::clone(station));
-        tokio::task::spawn_local(async move {
+        self.spawn(async move {
             let code = station.code();
             let epoch = station.epoch();
             // Its timers and signals are its own: those of the name belong to the first.
@@ -161,12 +235,7 @@ impl Shared {
                 Ok(slot) => replica_task::live(shared, station, slot, epoch).await,
                 Err(problem) => {
                     tracing::warn!(module = %station.address().module, "no further replica: {}", Escaped(&problem));
-                    station.quit();
-                    if station.is_deserted() {
-                        for call in station.drain() {
-                            shared.answer(call.answer, Answered::not_run(NotRun::Unavailable));
-                        }
-                    }
+                    shared.quit(&station);
                 }
             }
         });
@@ -181,12 +250,14 @@ impl Shared {
             return;
         }
         let shared = Rc::clone(self);
-        tokio::task::spawn_local(async move {
+        self.spawn(async move {
             match shared.make(&install).await {
                 Err(problem) => install.done.send(Err(problem)).unwrap_or_default(),
                 Ok(slot) => {
-                    let station = Rc::new(Station::new(install.again(StartReason::Loaded)));
                     let copy = install.copy.clone();
+                    let carrier = shared.setup.post.layout().shard_of_effects(&copy.module);
+                    let code = install.again(StartReason::Loaded);
+                    let station = Rc::new(Station::new(code, carrier));
                     let here = Rc::clone(&station);
                     shared.stations.borrow_mut().insert(copy, here);
                     install.done.send(Ok(None)).unwrap_or_default();
@@ -212,7 +283,7 @@ impl Shared {
         }
         // Where there are several, new calls go to new replicas and the old ones end when they are idle; no state goes over.
         let shared = Rc::clone(self);
-        tokio::task::spawn_local(async move {
+        self.spawn(async move {
             match shared.make(&install).await {
                 Err(problem) => install.done.send(Err(problem)).unwrap_or_default(),
                 Ok(slot) => {
@@ -245,12 +316,31 @@ impl Shared {
     fn announce(self: &Rc<Self>, event: &ServerEvent) {
         let stations: Vec<_> = self.stations.borrow().values().cloned().collect();
         for station in stations {
-            let wanted = wants(&station.code().prepared.exports().server_events, event);
-            if wanted && station.has_room_for_events() {
+            let code = station.code();
+            if wants(&code.prepared.exports().server_events, event)
+                && let Some(place) = Place::take(&code.charter.told, TOLD_MAX)
+            {
                 let export = Export::Event(event.clone());
-                station.push(Call::own(station.address().clone(), export));
-                self.staff(&station);
+                self.queue(Call {
+                    place: Some(place),
+                    ..Call::own(station.address().clone(), export)
+                });
             }
+        }
+    }
+
+    /// Whether there is room for what a call of this copy may leave.
+    fn has_room(&self, station: &Station) -> bool {
+        let (post, to) = (&self.setup.post, station.carrier());
+        post.has_room_for_effects(self.setup.id, to)
+    }
+
+    /// Waits until there may be room for what calls leave, or something else has happened to the copy. Whoever waits here is this worker alone: the shard
+    /// that makes the room waits for nobody.
+    async fn wait_for_room(&self, station: &Station) {
+        tokio::select! {
+            () = self.room.notified() => {}
+            () = station.rung() => {}
         }
     }
 

@@ -8,18 +8,15 @@ use cohnect_capabilities::clients::SendOptions;
 use cohnect_capabilities::{Audience, ClientId, Error};
 use cohnect_host::catalog::{OnFailure, Stage};
 use cohnect_host::export::{Export, Message, MessageVerdict, Returned, TopicClaim};
-use cohnect_host::limits::MESSAGE_BYTES_MAX;
+use cohnect_host::limits::{BROADCAST_OVERHEAD, MESSAGE_BYTES_MAX};
 use cohnect_host::mail::{Answer, Answered, NotRun, Outgoing, Walk};
 use cohnect_protocol::ops::broadcast::{self, Request, Response};
 use cohnect_protocol::ops::{Body as _, Detail};
 
-use super::{Op, malformed};
+use super::{Op, at_failure, malformed};
 use crate::Shard;
 use crate::outcome::{self, Reply};
 use crate::shard::{Continuation, delivery_of};
-
-/// The sender and the topic's length byte in front of what recipients get.
-const PUSH_OVERHEAD: usize = 17;
 
 impl Shard {
     /// None: the answer comes later.
@@ -81,8 +78,16 @@ impl Shard {
             let id = walk.message.sender.id;
             let elsewhere = self.home_of(stage, id).filter(|home| *home != self.id);
             if let Some(home) = elsewhere {
-                self.hand_over_walk(home, walk);
-                return;
+                match self.hand_over_walk(home, walk) {
+                    Ok(()) => return,
+                    Err(back) => walk = back,
+                }
+                walk.next += 1;
+                if let Some(outcome) = failed_stage(stage.module.on_failure, Some(NotRun::Busy)) {
+                    self.give(walk.answer, outcome);
+                    return;
+                }
+                continue;
             }
             walk.next += 1;
             if !self.directory.fits(id, &stage.claim.requires) {
@@ -159,7 +164,7 @@ impl Shard {
 
     fn hand_out(&mut self, walk: &Walk) -> cohnect_capabilities::Result<u32> {
         let message = &walk.message;
-        let bytes = PUSH_OVERHEAD + message.topic.len() + message.payload.len();
+        let bytes = BROADCAST_OVERHEAD + message.topic.len() + message.payload.len();
         if bytes > MESSAGE_BYTES_MAX {
             let (allowed, requested) = (MESSAGE_BYTES_MAX as u64, bytes as u64);
             return Err(Error::limit("message-bytes", allowed, requested));
@@ -182,17 +187,17 @@ impl Shard {
     }
 }
 
-/// What a stage that failed (`why` none) or was not run means; none: as if it were not there.
+/// What comes of a stage that failed (`why` none) or was not run; none: the message goes on.
 fn failed_stage(on_failure: OnFailure, why: Option<NotRun>) -> Option<Answered> {
-    match (on_failure, why) {
-        (OnFailure::Pass, _) => None,
-        (OnFailure::Reject, Some(why)) => Some(Answered::not_run(why)),
-        (OnFailure::Reject, None) => Some(answered(Returned::Answer(Err(Error::Trapped)))),
-        (OnFailure::Drop, _) => {
+    let trapped = || answered(Returned::Answer(Err(Error::Trapped)));
+    at_failure(
+        on_failure,
+        || why.map_or_else(trapped, Answered::not_run),
+        || {
             let nobody: Bytes = Response { recipients: 0 }.to_bytes();
-            Some(answered(Returned::Answer(Ok(nobody))))
-        }
-    }
+            answered(Returned::Answer(Ok(nobody)))
+        },
+    )
 }
 
 /// What came of a walk; it is nobody's call, so it has no generation.

@@ -9,7 +9,7 @@ use cohnect_host::mail::{Answer, Answered, NotRun};
 use cohnect_protocol::ops::Detail;
 use cohnect_protocol::{RequestContext, SessionHandle};
 
-use super::Op;
+use super::{Op, at_failure};
 use crate::Shard;
 use crate::outcome::{self, Reply};
 use crate::shard::{Continuation, delivery_of};
@@ -73,7 +73,7 @@ impl Shard {
                     self.call(route, Export::Handle(packet), Answer::Home(self.id, ticket));
                     return;
                 }
-                Err(why) => match failing(stage.module.on_failure, why) {
+                Err(why) => match failed_stage(stage.module.on_failure, Some(why)) {
                     Some(reply) => return self.end_packet(&walk, reply),
                     None => continue,
                 },
@@ -103,7 +103,7 @@ impl Shard {
             Err(why) => {
                 let stage = walk.stages.get(walk.next.wrapping_sub(1));
                 let on_failure = stage.map_or(OnFailure::Reject, |stage| stage.module.on_failure);
-                match failed_reply(on_failure, why) {
+                match failed_stage(on_failure, why) {
                     Some(reply) => self.end_packet(&walk, reply),
                     None => self.walk_packet(walk),
                 }
@@ -120,16 +120,11 @@ impl Shard {
     }
 }
 
-/// What a stage that cannot be called means; none: as if it were not there.
-pub(super) fn failing(on_failure: OnFailure, why: NotRun) -> Option<Reply> {
-    failed_reply(on_failure, Some(why))
-}
-
-/// What a stage that failed (`why` none) or was not run means; none: as if it were not there.
-pub(super) fn failed_reply(on_failure: OnFailure, why: Option<NotRun>) -> Option<Reply> {
-    match on_failure {
-        OnFailure::Reject => Some(why.map_or_else(outcome::of_fault, outcome::of_not_run)),
-        OnFailure::Pass => None,
-        OnFailure::Drop => Some(outcome::done(bytes::Bytes::new())),
-    }
+/// What comes of a stage that failed (`why` none) or was not run; none: the packet goes on.
+fn failed_stage(on_failure: OnFailure, why: Option<NotRun>) -> Option<Reply> {
+    at_failure(
+        on_failure,
+        || why.map_or_else(outcome::of_fault, outcome::of_not_run),
+        || outcome::done(bytes::Bytes::new()),
+    )
 }

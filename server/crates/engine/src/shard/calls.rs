@@ -4,6 +4,7 @@ use cohnect_capabilities::mailbox::Place;
 use cohnect_capabilities::{Client as Caller, ClientId, ClientParts};
 use cohnect_host::catalog::Module;
 use cohnect_host::export::{ClientEvents, Export};
+use cohnect_host::limits::TOLD_MAX;
 use cohnect_host::mail::{Address, Answer, Call, HomeId, Mail, NotRun};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,7 +52,7 @@ impl Shard {
         self.send_call(route.home, call);
     }
 
-    /// Tells the modules that described this event about a client. The event takes no place: a full queue loses none of them.
+    /// Tells the modules that described this event about a client. Events have places of their own: a queue full of calls loses none of them.
     pub(crate) fn notify(
         &mut self,
         client: ClientId,
@@ -66,20 +67,36 @@ impl Shard {
         }
     }
 
-    /// Queues a call for the copy that answers this client's calls, without a place and without an answer.
+    /// Queues a call for the copy that answers this client's calls; nobody waits for an answer.
     pub(crate) fn tell(&mut self, module: &Module, client: ClientId, export: Export) {
         if module.copies.is_empty() {
             return;
         }
         let copy = module.copy_for_client(self.id, client);
+        // What soon comes again takes no room from what comes once.
+        let room = if export.is_news() {
+            TOLD_MAX
+        } else {
+            module.queue_max
+        };
+        let Some(place) = Place::take(&copy.told, room) else {
+            self.counters.untold += 1;
+            self.untold
+                .note(self.now.monotonic.0, &module.name, &export);
+            return;
+        };
         let to = Address {
             module: Arc::clone(&module.name),
             copy: copy.number,
         };
-        self.send_call(copy.home, Call::own(to, export));
+        let call = Call {
+            place: Some(place),
+            ..Call::own(to, export)
+        };
+        self.send_call(copy.home, call);
     }
 
-    fn send_call(&mut self, home: HomeId, call: Call) {
+    pub(super) fn send_call(&mut self, home: HomeId, call: Call) {
         if home == self.id {
             self.accept(call);
         } else {
@@ -105,5 +122,31 @@ impl Shard {
     pub(crate) fn next_request(&mut self) -> u64 {
         self.requests += 1;
         self.requests * (self.post.layout().shards as u64) + self.id.0 as u64
+    }
+}
+
+/// What modules were not told, so that the log says it now and then and is not filled by it.
+#[derive(Debug, Default)]
+pub(super) struct Untold {
+    since: u64,
+    next_us: u64,
+}
+
+impl Untold {
+    /// Between two lines in the log, in microseconds.
+    const PERIOD_US: u64 = 10_000_000;
+
+    fn note(&mut self, now_us: u64, module: &str, export: &Export) {
+        self.since += 1;
+        if now_us < self.next_us {
+            return;
+        }
+        self.next_us = now_us.saturating_add(Self::PERIOD_US);
+        tracing::warn!(
+            module,
+            export = export.name(),
+            "{} event(s) were lost on modules that are too far behind, this one the last",
+            core::mem::take(&mut self.since)
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cohnect_capabilities::ClientId;
+use cohnect_capabilities::mailbox::Awaited;
 use cohnect_host::mail::{Answer, Walk};
 use cohnect_protocol::{RequestContext, SessionHandle};
 
@@ -36,7 +37,10 @@ pub(crate) enum Continuation {
     /// Nobody has said so in time.
     ConnectingLate(SessionHandle),
     /// A module's mail is answered.
-    Mailed { module: Arc<str>, tag: String },
+    Mailed {
+        module: Arc<str>,
+        awaited: Box<Awaited>,
+    },
 }
 
 /// All that is waited for.
@@ -105,18 +109,27 @@ impl Continuations {
 
 #[cfg(test)]
 mod tests {
+    use cohnect_capabilities::mailbox::{Place, Reserved};
+
     use super::*;
 
     fn mailed(tag: &str) -> Continuation {
         Continuation::Mailed {
             module: "m".into(),
-            tag: tag.into(),
+            awaited: Box::new(Awaited {
+                tag: tag.into(),
+                timeout: 0,
+                to: Reserved {
+                    copy: 0,
+                    place: Place::take(&Arc::default(), 1).unwrap(),
+                },
+            }),
         }
     }
 
     fn tag(continuation: Option<Continuation>) -> Option<String> {
         match continuation {
-            Some(Continuation::Mailed { tag, .. }) => Some(tag),
+            Some(Continuation::Mailed { awaited, .. }) => Some(awaited.tag),
             Some(_) | None => None,
         }
     }

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use cohnect_capabilities::clients::SendOptions;
-use cohnect_capabilities::{Audience, Caller, ClientId, Delivery, Effect, Payload, mailbox};
+use cohnect_capabilities::mailbox::{Awaited, Reserved};
+use cohnect_capabilities::{Audience, Caller, ClientId, Delivery, Effect, Payload};
 use cohnect_host::export::{Export, Request};
 use cohnect_host::mail::{
-    Address, Answer, Answered, Call, Fanout, HomeId, Mail, NotRun, Outgoing, Recipients,
+    Address, Answer, Answered, Call, Fanout, HomeId, NotRun, Outgoing, Recipients,
 };
 
 use super::{Continuation, Shard};
@@ -77,12 +78,12 @@ impl Shard {
             Effect::Attach { topic, client } => self.attach(topic, client),
             Effect::Detach { topic, client } => self.send_one(client, Outgoing::Detach { topic }),
             Effect::Mail {
-                module: to,
+                module: callee,
                 action,
                 input,
                 answer,
-                place,
-            } => self.mail(module, &to, action, input, answer, place),
+                to,
+            } => self.mail(module, &callee, action, input, answer, to),
             // A home keeps these for itself: they concern the replica, not a client or another module.
             Effect::TimerSet { .. }
             | Effect::TimerCancel { .. }
@@ -130,31 +131,31 @@ impl Shard {
     fn mail(
         &mut self,
         from: &Arc<str>,
-        to: &str,
+        callee: &str,
         action: Arc<str>,
         input: Payload,
-        answer: Option<(String, u64)>,
-        place: mailbox::Place,
+        answer: Option<Box<Awaited>>,
+        to: Reserved,
     ) {
         let answer = match answer {
             None => Answer::Nobody,
-            Some((tag, timeout)) => {
-                let deadline = self.now.monotonic.0.saturating_add(timeout);
+            Some(awaited) => {
+                let deadline = self.now.monotonic.0.saturating_add(awaited.timeout);
                 let module = Arc::clone(from);
-                let mailed = Continuation::Mailed { module, tag };
+                let mailed = Continuation::Mailed { module, awaited };
                 Answer::Home(self.id, self.continuations.insert(mailed, Some(deadline)))
             }
         };
-        let Some(module) = self.catalog.module(to).filter(|m| !m.copies.is_empty()) else {
+        // Its place is in the queue of one copy; where that copy has gone meanwhile, the mail has nowhere to go.
+        let module = self.catalog.module(callee);
+        let Some((module, copy)) = module.and_then(|m| Some((m, m.copy(to.copy)?))) else {
             self.give(answer, Answered::not_run(NotRun::Unknown));
             return;
         };
-        // All mail of one module to another meets one copy, so it stays in order.
-        let copy = module.copy_for(self.id, spread(from));
-        let (home, number) = (copy.home, copy.number);
-        let to = Address {
+        let home = copy.home;
+        let address = Address {
             module: Arc::clone(&module.name),
-            copy: number,
+            copy: to.copy,
         };
         let request = Request {
             id: self.next_request(),
@@ -165,14 +166,10 @@ impl Shard {
         };
         let call = Call {
             answer,
-            place: Some(place),
-            ..Call::own(to, Export::Execute(request))
+            place: Some(to.place),
+            ..Call::own(address, Export::Execute(request))
         };
-        if home == self.id {
-            self.accept(call);
-        } else {
-            self.staging.send(home, Mail::Call(call));
-        }
+        self.send_call(home, call);
     }
 }
 
@@ -203,10 +200,3 @@ const fn item(topic: Arc<str>, payload: Payload, delivery: Delivery) -> Outgoing
 
 /// The sender of what the server sends by itself.
 const SERVER: ClientId = ClientId { hi: 0, lo: 0 };
-
-/// A number that spreads senders over copies: the same for one name always.
-fn spread(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}

@@ -41,9 +41,19 @@ impl Shard {
         }
     }
 
-    /// Sends a BROADCAST on to the home of its next stage.
-    pub(crate) fn hand_over_walk(&mut self, home: HomeId, walk: Box<Walk>) {
-        self.staging.send(home, Mail::Walk(walk));
+    /// Sends a BROADCAST on to the home of its next stage; it comes back when there is no room on the way there.
+    pub(crate) fn hand_over_walk(
+        &mut self,
+        home: HomeId,
+        walk: Box<Walk>,
+    ) -> Result<(), Box<Walk>> {
+        let handed = self.staging.walk(&self.post, home, walk);
+        if let Err(walk) = &handed
+            && matches!(walk.answer, Answer::Nobody)
+        {
+            self.counters.dropped += 1;
+        }
+        handed
     }
 
     /// Gives an answer to whoever waits for it.

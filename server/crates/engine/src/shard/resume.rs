@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use cohnect_capabilities::Error;
+use cohnect_capabilities::mailbox::Awaited;
 use cohnect_host::export::Export;
-use cohnect_host::mail::Answered;
+use cohnect_host::mail::{Address, Answered, Call};
 
 use super::mail::is_admitted;
 use super::{Continuation, Shard};
@@ -35,8 +36,8 @@ impl Shard {
             }
             Continuation::Connecting(client) => self.admission(client, answered),
             Continuation::ConnectingLate(_) => {}
-            Continuation::Mailed { module, tag } => {
-                self.mail_answered(&module, tag, outcome::as_answer(answered));
+            Continuation::Mailed { module, awaited } => {
+                self.mail_answered(&module, *awaited, outcome::as_answer(answered));
             }
         }
     }
@@ -45,8 +46,8 @@ impl Shard {
     pub(super) fn give_up(&mut self, continuation: Continuation) {
         match continuation {
             Continuation::ConnectingLate(client) => self.admission_late(client),
-            Continuation::Mailed { module, tag } => {
-                self.mail_answered(&module, tag, Err(Error::Timeout));
+            Continuation::Mailed { module, awaited } => {
+                self.mail_answered(&module, *awaited, Err(Error::Timeout));
             }
             // These have no deadline: whoever runs a call ends it.
             Continuation::Respond { .. }
@@ -61,16 +62,23 @@ impl Shard {
     fn mail_answered(
         &mut self,
         module: &Arc<str>,
-        tag: String,
+        awaited: Awaited,
         answer: cohnect_capabilities::Result<bytes::Bytes>,
     ) {
-        let Some(module) = self.catalog.module(module).cloned() else {
+        let Awaited { tag, to, .. } = awaited;
+        // The answer is the asking copy's. Where that has gone, its successor begins empty and has asked nothing.
+        let Some(copy) = self.catalog.module(module).and_then(|m| m.copy(to.copy)) else {
             return;
         };
-        self.tell(
-            &module,
-            cohnect_capabilities::ClientId::default(),
-            Export::Reply { tag, answer },
-        );
+        let home = copy.home;
+        let address = Address {
+            module: Arc::clone(module),
+            copy: to.copy,
+        };
+        let call = Call {
+            place: Some(to.place),
+            ..Call::own(address, Export::Reply { tag, answer })
+        };
+        self.send_call(home, call);
     }
 }

@@ -9,7 +9,7 @@ use cohnect_capabilities::{
 };
 
 use super::Entered;
-use crate::limits::MESSAGE_BYTES_MAX;
+use crate::limits::{BROADCAST_OVERHEAD, MESSAGE_BYTES_MAX};
 
 /// The highest channel.
 const CHANNEL_MAX: u8 = 31;
@@ -17,8 +17,6 @@ const CHANNEL_MAX: u8 = 31;
 const OPCODE_MIN: Opcode = 0x0100;
 /// The most text that a CLOSE carries, in bytes.
 const CLOSE_BYTES_MAX: usize = 64;
-/// Sender and the topic's length byte before a broadcast's payload.
-const BROADCAST_OVERHEAD: usize = 17;
 
 impl Entered<'_> {
     /// `clients.send`

@@ -1,7 +1,7 @@
 //! `mailbox`: messages to other modules, without waiting.
 
 use bytes::Bytes;
-use cohnect_capabilities::mailbox::TAG_BYTES_MAX;
+use cohnect_capabilities::mailbox::{Awaited, Place, Reserved, Sender, TAG_BYTES_MAX};
 use cohnect_capabilities::{DurationUs, Effect, Error, Result};
 
 use super::Entered;
@@ -11,7 +11,8 @@ impl Entered<'_> {
     /// `mailbox.send`
     ///
     /// # Errors
-    /// `NotFound` for an unknown module, `Busy` when its queue is full, `LimitExceeded` for an input that is too large.
+    /// `NotFound` for an unknown module, or an action that it does not answer to or its manifest does not admit; `Busy` when its queue is full,
+    /// `LimitExceeded` for an input that is too large.
     pub fn mailbox_send(&mut self, module: &str, action: &str, input: Bytes) -> Result<()> {
         self.mail(module, action, input, None)
     }
@@ -19,7 +20,7 @@ impl Entered<'_> {
     /// `mailbox.request`
     ///
     /// # Errors
-    /// As [`Entered::mailbox_send`].
+    /// As [`Entered::mailbox_send`], and `Busy` when there is no place for the answer.
     pub fn mailbox_request(
         &mut self,
         module: &str,
@@ -42,7 +43,15 @@ impl Entered<'_> {
         } else {
             timeout.min(longest)
         };
-        self.mail(module, action, input, Some((tag, timeout)))
+        // A place for the answer is taken with the question, so that it always fits.
+        let charter = &self.context.charter;
+        let place = Place::take(&charter.told, charter.limits.queue).ok_or(Error::Busy)?;
+        let to = Reserved {
+            copy: charter.identity.copy,
+            place,
+        };
+        let awaited = Awaited { tag, timeout, to };
+        self.mail(module, action, input, Some(Box::new(awaited)))
     }
 
     fn mail(
@@ -50,7 +59,7 @@ impl Entered<'_> {
         module: &str,
         action: &str,
         input: Bytes,
-        answer: Option<(String, DurationUs)>,
+        answer: Option<Box<Awaited>>,
     ) -> Result<()> {
         if input.len() > MAIL_BYTES_MAX {
             return Err(Error::limit(
@@ -59,15 +68,51 @@ impl Entered<'_> {
                 input.len() as u64,
             ));
         }
-        let place = self.capabilities().mailboxes.reserve(module)?;
+        let from = Sender {
+            module: &self.context.charter.identity.module,
+            shard: self.context.charter.carrier.0,
+        };
+        let to = self
+            .capabilities()
+            .mailboxes
+            .reserve(from, module, action)?;
         self.spend(input.len())?;
         self.leave(Effect::Mail {
             module: module.into(),
             action: action.into(),
             input,
             answer,
-            place,
+            to,
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::context::Context;
+    use crate::function::HostFunction;
+    use crate::seeded::Seeded;
+    use crate::testing::World;
+
+    use super::*;
+
+    #[test]
+    fn a_request_without_a_place_for_its_answer_is_busy() {
+        let world = World::new();
+        let mut charter = world.charter("a", false);
+        charter.limits.queue = 2;
+        let told = std::sync::Arc::clone(&charter.told);
+        let mut context = Context::new(charter, Box::new(Seeded::new(&[7; 32], 0)));
+        context.arm(world.arming(false));
+        let mut ask = || {
+            let mut entered = context.enter(HostFunction::MailboxRequest).unwrap();
+            entered.mailbox_request("b", "x", Bytes::new(), "tag".into(), 0)
+        };
+        let waiting = Place::take(&told, 2);
+        assert_eq!(ask(), Ok(()));
+        assert_eq!(ask(), Err(Error::Busy), "one waits to be told, one asks");
+        drop(waiting);
+        assert_eq!(ask(), Ok(()));
     }
 }

@@ -85,6 +85,7 @@ fn copies(plan: &Plan) -> Vec<Copy> {
             home: seat.home,
             number: seat.number,
             taken: Arc::default(),
+            told: Arc::default(),
             healthy: Arc::default(),
         })
         .collect()

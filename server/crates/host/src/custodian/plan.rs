@@ -12,7 +12,7 @@ use crate::export::{Exports, PacketClaim, TopicClaim};
 use crate::function::Interface;
 use crate::limits::{FAST_DEADLINE, Limits};
 use crate::load::Files;
-use crate::mail::{HomeId, spread};
+use crate::mail::{HomeId, spread_over};
 use crate::manifest::{Manifest, Narrow};
 use crate::replica::{Prepared, Source};
 use crate::seeded::Seeded;
@@ -190,6 +190,8 @@ fn context(
         capabilities: setup.capabilities.clone(),
         timers: Arc::default(),
         signals: Arc::default(),
+        told: Arc::default(),
+        carrier: HomeId(0),
         outlet: None,
     };
     let seed = seed(setup, &files.name, 0, 0);
@@ -254,11 +256,11 @@ fn seats(
         (Placement::Single, false) => {
             let n = manifest
                 .shard
-                .unwrap_or_else(|| spread(name, layout.shards));
+                .unwrap_or_else(|| spread_over(name, layout.shards));
             vec![seat(layout.shard(n), 0, 1)]
         }
         (Placement::Single, true) => {
-            vec![seat(layout.worker(spread(name, layout.workers)), 0, 1)]
+            vec![seat(layout.worker(spread_over(name, layout.workers)), 0, 1)]
         }
         (Placement::PerShard, false) => (0..layout.shards)
             .map(|n| seat(layout.shard(n), u32::from(n), 1))

@@ -230,9 +230,9 @@ impl Schedule {
         }
     }
 
-    /// Whether the background step would want to know that the module goes.
+    /// Whether the background step would want to know that its replica goes: it has begun, and has not said that it has finished.
     pub(crate) fn steps(&self) -> bool {
-        self.step != Step::None
+        self.step != Step::None && !self.fresh
     }
 
     /// Looks at the timers again, since somebody else changed the map.

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
+use cohnect_capabilities::mailbox::Place;
 use cohnect_capabilities::{Effect, Error};
 
 use super::aside::Aside;
@@ -16,6 +17,7 @@ use crate::escaped::Escaped;
 use crate::export::{
     Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartReason, StopReason, Wake,
 };
+use crate::limits::TOLD_MAX;
 use crate::mail::{Address, NotRun};
 use crate::now::{Clock, Now};
 use crate::order::Install;
@@ -24,6 +26,8 @@ use crate::order::Install;
 pub(crate) struct Ran {
     /// The outcome, or why it was not begun.
     pub(crate) outcome: Result<Outcome, NotRun>,
+    /// Whether a replica heard of it: not if there was none and none could be made.
+    pub(crate) heard: bool,
     /// Who ran it.
     pub(crate) identity: Arc<Identity>,
     /// What it left for others.
@@ -40,11 +44,21 @@ pub(crate) struct Slot {
     pub(crate) schedule: Schedule,
     pub(crate) circuit: Circuit,
     pub(super) healthy: Arc<AtomicBool>,
+    /// What ended the last replica, until the next one is there.
+    pub(super) ending: Option<String>,
     /// What the `start` of a replica that was made again left; it leaves with the call that follows.
     left: Vec<Effect>,
     pub(super) lane: Lane,
     aside: Option<Arc<Aside>>,
     pub(super) numbers: Arc<ReplicaNumbers>,
+}
+
+/// A replica that has been taken out of its seat.
+pub(super) struct Going {
+    pub(super) body: Body,
+    pub(super) identity: Arc<Identity>,
+    /// Whether its background still steps.
+    pub(super) steps: bool,
 }
 
 impl core::fmt::Debug for Slot {
@@ -97,6 +111,7 @@ impl Slot {
             schedule,
             circuit: Circuit::default(),
             healthy: Arc::clone(&install.healthy),
+            ending: None,
             left: Vec::new(),
             lane,
             aside,
@@ -136,7 +151,10 @@ impl Slot {
             && let Err(text) = self.revive(clock).await
         {
             let outcome = Err(Fault::Ended(Ending::Trap, text));
-            return self.ended(export, outcome, clock.now());
+            return Ran {
+                heard: false,
+                ..self.ended(export, outcome, clock.now())
+            };
         }
         let Some(body) = self.body.as_mut() else {
             return self.refuse(export, now);
@@ -184,21 +202,13 @@ impl Slot {
         clock: &dyn Clock,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(mut body) = self.body.take() {
-            let identity = Arc::clone(&self.identity);
-            if self.schedule.steps() {
-                let step = Export::Step(Wake::Stopping);
-                let stepped =
-                    call_for_setup(&mut body, &step, Phase::Call, &self.lane, clock, effects).await;
-                if let Err(fault) = stepped {
-                    log_fault(&identity, &step, &fault);
-                    if let Fault::Ended(..) = fault {
-                        return;
-                    }
-                }
-            }
-            self.stop_body(&mut body, &identity, reason, clock, effects)
-                .await;
+        if let Some(body) = self.body.take() {
+            let going = Going {
+                body,
+                identity: Arc::clone(&self.identity),
+                steps: self.schedule.steps(),
+            };
+            self.stop_body(going, reason, clock, effects).await;
         }
     }
 
@@ -224,6 +234,11 @@ impl Slot {
         }
     }
 
+    /// A place for something that it is told; none when too much of that waits for it.
+    pub(crate) fn place_to_tell(&self) -> Option<Place> {
+        Place::take(&self.code.charter.told, TOLD_MAX)
+    }
+
     /// Gives an emptied outbox back.
     pub(crate) fn recycle(&mut self, outbox: Vec<Effect>) {
         if let Some(body) = &mut self.body {
@@ -246,6 +261,7 @@ impl Slot {
         self.schedule.finish(export, &refused, now);
         Ran {
             outcome: Err(NotRun::Unavailable),
+            heard: false,
             identity: Arc::clone(&self.identity),
             effects: Vec::new(),
         }
@@ -290,6 +306,7 @@ impl Slot {
         self.schedule.finish(export, &outcome, now);
         Ran {
             outcome: Ok(outcome),
+            heard: true,
             identity: Arc::clone(&self.identity),
             effects,
         }
@@ -310,6 +327,7 @@ impl Slot {
     pub(super) fn ended(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
+            self.ending = Some(format!("`{}`: {fault}", export.name()));
         }
         self.body = None;
         self.schedule.finish(export, &outcome, now);
@@ -320,6 +338,7 @@ impl Slot {
         }
         Ran {
             outcome: Ok(outcome),
+            heard: true,
             identity: Arc::clone(&self.identity),
             effects: core::mem::take(&mut self.left),
         }
@@ -355,6 +374,16 @@ impl Slot {
         self.seat(body, identity);
         self.absorb(&mut left, clock.now());
         self.left.append(&mut left);
+        let from = match &self.snapshot {
+            Some(_) if self.exports().migration => "the snapshot of its last swap",
+            Some(_) | None => "the beginning",
+        };
+        tracing::warn!(
+            module = %self.identity.module,
+            generation = self.identity.generation,
+            "started anew from {from}, after {}",
+            self.ending.take().unwrap_or_default()
+        );
         Ok(())
     }
 
@@ -363,26 +392,33 @@ impl Slot {
         self.identity = identity;
     }
 
+    /// Tells a replica that goes: first its background, which may want to tidy up, then `stop`.
     pub(super) async fn stop_body(
         &mut self,
-        body: &mut Body,
-        identity: &Identity,
+        going: Going,
         reason: StopReason,
         clock: &dyn Clock,
         effects: &mut Vec<Effect>,
     ) {
-        if !body.lifecycle {
-            return;
-        }
-        let stop = Export::Stop(reason);
-        let mut left = Vec::new();
-        let stopped = call_for_setup(body, &stop, Phase::Call, &self.lane, clock, &mut left).await;
-        match stopped {
-            Ok(_) => {
-                self.absorb(&mut left, clock.now());
-                effects.append(&mut left);
+        let Going {
+            mut body,
+            identity,
+            steps,
+        } = going;
+        let step = steps.then_some(Export::Step(Wake::Stopping));
+        let stop = body.lifecycle.then_some(Export::Stop(reason));
+        for last in step.into_iter().chain(stop) {
+            let mut left = Vec::new();
+            let told =
+                call_for_setup(&mut body, &last, Phase::Call, &self.lane, clock, &mut left).await;
+            self.absorb(&mut left, clock.now());
+            effects.append(&mut left);
+            if let Err(fault) = told {
+                log_fault(&identity, &last, &fault);
+                if let Fault::Ended(..) = fault {
+                    return;
+                }
             }
-            Err(fault) => log_fault(identity, &stop, &fault),
         }
     }
 

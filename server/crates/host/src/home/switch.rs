@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cohnect_capabilities::Effect;
 
 use super::body::{Body, Code, call_for_setup, make};
-use super::slot::Slot;
+use super::slot::{Going, Slot};
 use crate::context::{Identity, Phase};
 use crate::export::{Export, Fault, Returned, Snapshot, StartReason, StopReason};
 use crate::now::{Clock, Now};
@@ -61,8 +61,8 @@ impl Slot {
                     } else {
                         StopReason::Swapped
                     };
-                    if let Some((mut old, was)) = old {
-                        self.stop_body(&mut old, &was, reason, clock, effects).await;
+                    if let Some(old) = old {
+                        self.stop_body(old, reason, clock, effects).await;
                     }
                     return Ok(carried);
                 }
@@ -78,9 +78,14 @@ impl Slot {
         identity: Arc<Identity>,
         snapshot: Option<Snapshot>,
         now: Now,
-    ) -> Option<(Body, Arc<Identity>)> {
-        let was = Arc::clone(&self.identity);
-        let old = self.body.replace(body).map(|old| (old, was));
+    ) -> Option<Going> {
+        let (was, steps) = (Arc::clone(&self.identity), self.schedule.steps());
+        let old = self.body.replace(body).map(|body| Going {
+            body,
+            identity: was,
+            steps,
+        });
+        self.ending = None;
         self.code = code;
         self.identity = identity;
         self.snapshot = snapshot;
@@ -145,7 +150,7 @@ impl Slot {
                 text
             }
         };
-        if back || install.force {
+        if back || install.is_forced() {
             let newest = if back {
                 kept
             } else {

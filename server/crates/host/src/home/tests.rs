@@ -1,5 +1,7 @@
 //! A home by itself: order, ends and restarts, the circuit, what it does by itself, and swaps at each step.
 
+mod news;
+
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -77,7 +79,6 @@ impl Rig {
             replicas_max: 1,
             reason,
             snapshot: None,
-            force: false,
             done,
         };
         (Box::new(install), came)
@@ -427,7 +428,7 @@ fn by_force_a_swap_goes_on_without_what_could_not_be_saved() {
     let mut rig = Rig::new(&[("a", &format!("{COUNTER}save fail"))]);
     rig.ask("a", "n");
     let (mut install, mut came) = rig.new_code("a", COUNTER, StartReason::Swapped);
-    install.force = true;
+    install.charter.limits.swap_wait = core::time::Duration::ZERO;
     rig.obey(Order::Switch(install));
     assert_eq!(came.try_recv().unwrap(), Ok(None));
     assert_eq!(rig.ask("a", "w"), "2:1");

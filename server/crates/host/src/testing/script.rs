@@ -8,6 +8,7 @@
 //! action m malformed text     … says that its input is malformed
 //! action r raise text         … raises
 //! action t trap               … ends the replica; so do `deadline` and `memory`
+//! action p panic              … panics, as only a fault of the server's own could
 //! action s sleep 20           … sleeps so many milliseconds (workers only)
 //! action c call MODULE ACTION … calls another module with its input (workers only)
 //! action d sendcall OPCODE MODULE ACTION … sends, sets the timer `aside`, calls, sends OPCODE + 1 (workers only)
@@ -475,6 +476,7 @@ impl Running {
                 self.send(0x0200, Audience::Everyone, input.clone()).ok();
                 return trap("action");
             }
+            "panic" => panic!("as told"),
             "deadline" => return Err(Fault::Ended(Ending::Deadline, String::new())),
             "memory" => return Err(Fault::Ended(Ending::Memory, String::new())),
             _ => {}

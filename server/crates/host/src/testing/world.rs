@@ -9,7 +9,7 @@ use cohnect_capabilities::config::{Config, Secrets};
 use cohnect_capabilities::db::{RowSet, Value};
 use cohnect_capabilities::feature_flags::{FeatureFlags, Subject};
 use cohnect_capabilities::logging::{Level, Logging, Record};
-use cohnect_capabilities::mailbox::{Mailboxes, Place as QueuePlace};
+use cohnect_capabilities::mailbox::{Mailboxes, Place as QueuePlace, Reserved, Sender};
 use cohnect_capabilities::modules::{ModuleInfo, Modules};
 use cohnect_capabilities::state::{Entry, Item, Place, State};
 use cohnect_capabilities::streams::Streams;
@@ -24,6 +24,7 @@ use crate::context::{
 };
 use crate::deadline::CpuClock;
 use crate::limits::Limits;
+use crate::mail::HomeId;
 use crate::now::{Clock, Now};
 use crate::seeded::Seeded;
 
@@ -202,6 +203,8 @@ impl World {
             capabilities: self.capabilities(),
             timers: Arc::default(),
             signals: Arc::default(),
+            told: Arc::default(),
+            carrier: HomeId(0),
             outlet: None,
         }
     }
@@ -561,11 +564,12 @@ impl core::fmt::Display for Shown<'_> {
 
 impl Mailboxes for World {
     /// A queue of four places for every module but `nobody`.
-    fn reserve(&self, module: &str) -> Result<QueuePlace> {
+    fn reserve(&self, _from: Sender<'_>, module: &str, _action: &str) -> Result<Reserved> {
         if module == "nobody" {
             return Err(Error::NotFound);
         }
-        QueuePlace::take(&self.mail, 4).ok_or(Error::Busy)
+        let place = QueuePlace::take(&self.mail, 4).ok_or(Error::Busy)?;
+        Ok(Reserved { copy: 0, place })
     }
 }
 

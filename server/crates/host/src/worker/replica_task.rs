@@ -9,13 +9,17 @@ use std::sync::Arc;
 use super::station::Station;
 use super::{REPLACED, Shared};
 use crate::deadline::Ticker;
-use crate::export::{Export, StartReason, StopReason};
+use crate::export::{Ending, Export, Fault, StartReason, StopReason};
 use crate::home::slot::{Ran, Slot};
 use crate::mail::{Answer, Answered, Call, NotRun};
 use crate::order::Install;
 
 /// Lives until its copy goes, or newer code has come for a copy with several replicas.
 pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slot, epoch: u64) {
+    let _presence = Presence {
+        shared: Rc::clone(&shared),
+        station: Rc::clone(&station),
+    };
     let mut own = VecDeque::new();
     let mut own_first = true;
     loop {
@@ -24,16 +28,18 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
         if let Some(reason) = station.leaving() {
             say_goodbye(&shared, &station, &mut slot).await;
             stop(&shared, &mut slot, reason).await;
-            station.quit();
             return;
         }
         if station.epoch() != epoch {
             stop(&shared, &mut slot, REPLACED).await;
-            station.quit();
             return;
         }
         if let Some(install) = station.next_order() {
             switch(&shared, &station, &mut slot, install).await;
+            continue;
+        }
+        if !shared.has_room(&station) {
+            shared.wait_for_room(&station).await;
             continue;
         }
         // What it does by itself and what others ask of it take turns.
@@ -42,7 +48,13 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
         } else {
             None
         }
-        .or_else(|| station.next_call())
+        .or_else(|| {
+            if slot.circuit.is_open() {
+                station.next_refused()
+            } else {
+                station.next_call()
+            }
+        })
         .or_else(|| own.pop_front().map(|export| of_own(&slot, export)));
         own_first = !own_first;
         if let Some(call) = call {
@@ -53,6 +65,45 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
                 .next_us(now)
                 .map(|due| Duration::from_micros(due.saturating_sub(now.monotonic_us)));
             station.wait(at_most).await;
+        }
+    }
+}
+
+/// That a replica is there. However its life ends, by a panic too, its copy hears of it.
+struct Presence {
+    shared: Rc<Shared>,
+    station: Rc<Station>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.shared.quit(&self.station);
+    }
+}
+
+/// The answer that a running call owes. If the call is given up with its task, whoever waits hears that it ended.
+struct Owed<'a> {
+    shared: &'a Shared,
+    answer: Option<Answer>,
+}
+
+impl Owed<'_> {
+    fn pay(mut self, answered: Answered) {
+        if let Some(answer) = self.answer.take() {
+            self.shared.answer(answer, answered);
+        }
+    }
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            let fault = Fault::Ended(Ending::Trap, "its worker is gone".to_owned());
+            let answered = Answered {
+                outcome: Ok(Err(fault)),
+                generation: 0,
+            };
+            self.shared.answer(answer, answered);
         }
     }
 }
@@ -78,15 +129,27 @@ async fn run(shared: &Shared, station: &Station, slot: &mut Slot, call: Call) {
         chain,
         expires_us,
         place,
-        to: _,
+        to,
     } = call;
+    let owed = Owed {
+        shared,
+        answer: Some(answer),
+    };
     let ran = run_until_hurried(shared, station, slot, &mut export, chain, expires_us).await;
     let ran = match ran {
         Some(ran) => ran,
         None => slot.abandon(&export, "ended by force, for a swap", shared.now()),
     };
-    drop(place);
-    finish(shared, answer, ran);
+    if !ran.heard && export.is_news() {
+        // There was no replica, and none could be made: it waits for one.
+        station.put_back(Call {
+            place,
+            ..Call::own(to, export)
+        });
+    } else {
+        drop(place);
+    }
+    finish(shared, owed, ran);
 }
 
 /// Runs one call to its end; none when an order by force did not wait for it.
@@ -127,7 +190,7 @@ async fn run_until_hurried(
     }
 }
 
-fn finish(shared: &Shared, answer: Answer, ran: Ran) {
+fn finish(shared: &Shared, owed: Owed<'_>, ran: Ran) {
     let generation = if ran.outcome.is_ok() {
         ran.identity.generation
     } else {
@@ -138,7 +201,7 @@ fn finish(shared: &Shared, answer: Answer, ran: Ran) {
         generation,
     };
     // As on a shard: the reply leaves, then what the call left behind.
-    shared.answer(answer, answered);
+    owed.pay(answered);
     shared.release(&ran.identity, ran.effects);
 }
 
@@ -159,8 +222,11 @@ async fn switch(shared: &Shared, station: &Station, slot: &mut Slot, install: In
 
 /// Answers what still waits, and tells of the events that were queued: that it goes is one of them.
 async fn say_goodbye(shared: &Shared, station: &Station, slot: &mut Slot) {
-    for mut call in station.drain() {
+    while let Some(mut call) = station.next_call() {
         if let Export::Event(_) = call.export {
+            while !shared.has_room(station) {
+                shared.room.notified().await;
+            }
             let clock = &*shared.setup.clock;
             let telling = slot.run(&mut call.export, Vec::new(), None, clock);
             let ran = metered(&shared.setup.ticker, telling).await;

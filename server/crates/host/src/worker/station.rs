@@ -9,14 +9,15 @@ use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
 
 use crate::export::StopReason;
-use crate::home::QUEUED_MAX;
-use crate::mail::{Address, Call};
+use crate::mail::{Address, Call, HomeId};
 use crate::now::Now;
 use crate::order::Install;
 
 /// One copy, with one replica or several.
 pub(super) struct Station {
     address: Address,
+    /// The shard that carries its effects out.
+    carrier: HomeId,
     code: RefCell<Rc<Install>>,
     /// Counts the codes; a replica of an older one ends when it is idle.
     epoch: Cell<u64>,
@@ -36,9 +37,10 @@ pub(super) struct Station {
 
 impl Station {
     /// A copy whose first replica has just been made.
-    pub(super) fn new(code: Install) -> Self {
+    pub(super) fn new(code: Install, carrier: HomeId) -> Self {
         Self {
             address: code.copy.clone(),
+            carrier,
             code: RefCell::new(Rc::new(code)),
             epoch: Cell::new(0),
             queue: RefCell::default(),
@@ -54,6 +56,10 @@ impl Station {
 
     pub(super) const fn address(&self) -> &Address {
         &self.address
+    }
+
+    pub(super) const fn carrier(&self) -> HomeId {
+        self.carrier
     }
 
     pub(super) fn code(&self) -> Rc<Install> {
@@ -73,16 +79,29 @@ impl Station {
         self.bell.notify_one();
     }
 
+    /// Queues news for a replica that is not well, which looks for it by itself when it is.
+    pub(super) fn hold(&self, call: Call) {
+        self.queue.borrow_mut().push_back(call);
+    }
+
+    /// Puts news back that no replica has heard.
+    pub(super) fn put_back(&self, call: Call) {
+        self.queue.borrow_mut().push_front(call);
+    }
+
     pub(super) fn next_call(&self) -> Option<Call> {
         self.queue.borrow_mut().pop_front()
     }
 
-    pub(super) fn drain(&self) -> VecDeque<Call> {
-        self.queue.take()
+    /// The next call for a replica whose circuit is open, to be refused: news stays where it is.
+    pub(super) fn next_refused(&self) -> Option<Call> {
+        let mut queue = self.queue.borrow_mut();
+        let at = queue.iter().position(|call| !call.export.is_news())?;
+        queue.remove(at)
     }
 
-    pub(super) fn has_room_for_events(&self) -> bool {
-        self.queue.borrow().len() < QUEUED_MAX
+    pub(super) fn drain(&self) -> VecDeque<Call> {
+        self.queue.take()
     }
 
     /// Takes a place for one more replica, if calls wait and all of those that are there are busy.
@@ -159,7 +178,7 @@ impl Station {
         self.orders
             .borrow()
             .front()
-            .is_some_and(|(install, _)| install.force)
+            .is_some_and(|(install, _)| install.is_forced())
     }
 
     /// When the first order gives up.
@@ -176,6 +195,13 @@ impl Station {
         }
     }
 
+    /// Nobody is there to obey any more.
+    pub(super) fn refuse_orders(&self, why: &str) {
+        for (install, _) in self.orders.take() {
+            install.done.send(Err(why.to_owned())).unwrap_or_default();
+        }
+    }
+
     /// Waits for something to do, at most this long.
     pub(super) async fn wait(&self, at_most: Option<Duration>) {
         self.idle.set(self.idle.get() + 1);
@@ -185,6 +211,11 @@ impl Station {
             Some(time) => drop(tokio::time::timeout(time, rung).await),
         }
         self.idle.set(self.idle.get().saturating_sub(1));
+    }
+
+    /// Waits for a call, or for a change of the copy itself.
+    pub(super) async fn rung(&self) {
+        self.bell.notified().await;
     }
 
     /// Waits until an order comes.

@@ -1,5 +1,7 @@
 //! A worker in a paused runtime: order, waiting, limits, restarts, swaps under way, copies made on demand, and modules that call each other.
 
+mod strain;
+
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use bytes::Bytes;
 use cohnect_capabilities::state::Place;
 use cohnect_capabilities::{Caller, ClientId, Effect, Error};
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
+use tokio::task::{JoinError, LocalSet};
 
 use super::{Bell, WorkerSetup, run};
 use crate::calls::Exchange;
@@ -43,6 +45,13 @@ impl Waker for Deaf {
 
 /// Runs a test beside a worker, in one paused runtime.
 fn with_worker<T>(test: impl AsyncFnOnce(&Rig) -> T) -> T {
+    let (outcome, ended) = beside_worker(test);
+    ended.unwrap();
+    outcome
+}
+
+/// The same, with how the worker ended.
+fn beside_worker<T>(test: impl AsyncFnOnce(&Rig) -> T) -> (T, Result<(), JoinError>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -82,9 +91,8 @@ fn with_worker<T>(test: impl AsyncFnOnce(&Rig) -> T) -> T {
             generation: core::cell::Cell::new(0),
         };
         let outcome = test(&rig).await;
-        stop.send(()).unwrap();
-        worker.await.unwrap();
-        outcome
+        stop.send(()).ok();
+        (outcome, worker.await)
     })
 }
 
@@ -116,7 +124,6 @@ impl Rig {
             replicas_max: 1,
             reason: StartReason::Loaded,
             snapshot: None,
-            force: false,
             done,
         };
         change(&mut install);
@@ -133,6 +140,7 @@ impl Rig {
             home: WORKER,
             number: 0,
             taken: Arc::default(),
+            told: Arc::default(),
             healthy: Arc::clone(&install.healthy),
         };
         let exports = install.prepared.exports().clone();
@@ -391,7 +399,9 @@ fn by_force_a_swap_ends_the_running_call() {
             .await;
         let long = rig.push("a", "long", "never");
         pass(1).await;
-        let switched = rig.switch_with("a", SLEEPER, |install| install.force = true);
+        let switched = rig.switch_with("a", SLEEPER, |install| {
+            install.charter.limits.swap_wait = Duration::ZERO;
+        });
         assert!(switched.await.is_ok());
         assert!(text_of(&long.await.unwrap()).starts_with("ended"));
         assert_eq!(rig.ask("a", "w").await, "2:1");

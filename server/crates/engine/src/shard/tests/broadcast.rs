@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cohnect_capabilities::{Audience, Failure};
 use cohnect_host::export::{Ending, Export, Exports, Fault, MessageVerdict, Returned, TopicClaim};
+use cohnect_host::mail::{FANOUT_BYTES_MAX, HomeId};
 use cohnect_protocol::ops::broadcast::{self, ExpressionText};
 use cohnect_protocol::ops::{Body as _, Detail, Name8, Outcome};
 
@@ -226,4 +227,19 @@ fn serve_lets_clients_speak_to_the_subscribers_of_a_topic_with_a_stage() {
     assert_eq!(site.request(player, BROADCAST, everyone).0, denied);
     let unclaimed = body("news", broadcast::Audience::Subscribers, false, b"");
     assert_eq!(site.request(player, BROADCAST, unclaimed).0, denied);
+}
+
+#[test]
+fn one_that_finds_no_room_on_its_way_to_a_stage_is_busy() {
+    let mut site = Site::new(2);
+    stage(&mut site, Some(1));
+    let player = site.connect(0);
+    let post = std::sync::Arc::clone(&site.post);
+    assert!(post.admit_fanout(HomeId(0), HomeId(1), FANOUT_BYTES_MAX));
+    let answer = site.request(player, BROADCAST, to_topic("x"));
+    assert_eq!(answer.0, Outcome::Err(Detail::BUSY));
+    let message = to_topic("x");
+    site.say(player, BROADCAST, message);
+    site.settle();
+    assert_eq!(site.shards[0].counters().dropped, 1, "nobody waits for it");
 }

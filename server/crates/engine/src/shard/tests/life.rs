@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use cohnect_capabilities::clients::Clients as _;
+use cohnect_capabilities::mailbox::Place;
 use cohnect_capabilities::{CloseReason, Error, Failure};
 use cohnect_host::export::{Admission, ClientEvents, Export, Exports, Returned};
 use cohnect_host::function::HostFunction;
+use cohnect_host::limits::TOLD_MAX;
 use cohnect_host::mail::{Answered, Mail};
 use cohnect_protocol::CloseCode;
 use cohnect_protocol::ops::Outcome;
@@ -294,5 +296,31 @@ fn a_client_without_network_is_away_comes_back_or_is_timed_out() {
         site.advance(90_000);
         assert_eq!(log.take(), ["away", "disconnected  TimedOut"]);
         assert!(site.directory.is_empty());
+    });
+}
+
+#[test]
+fn a_module_that_is_too_far_behind_is_told_no_more_until_it_has_caught_up() {
+    with_shards(|shards| {
+        let mut site = Site::new(shards);
+        let log = Log::default();
+        load(&mut site, shards - 1, false, &log);
+        let (first, second) = (site.connect(0), site.connect(0));
+        log.take();
+        let told = site.copy("m", 0).told;
+        let waiting: Vec<_> = (0..TOLD_MAX)
+            .map(|_| Place::take(&told, TOLD_MAX).unwrap())
+            .collect();
+        site.leave(first);
+        assert!(log.take().is_empty());
+        assert_eq!(site.shards[0].counters().untold, 1);
+        assert_eq!(
+            site.request(second, 4, body("m", "echo", b"x")).0,
+            Outcome::Done,
+            "calls have places of their own"
+        );
+        drop(waiting);
+        site.leave(second);
+        assert_eq!(log.take(), ["disconnected  Left"]);
     });
 }

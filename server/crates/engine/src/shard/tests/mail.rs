@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use cohnect_capabilities::clients::SendOptions;
+use cohnect_capabilities::mailbox::Place;
 use cohnect_capabilities::{Caller, Effect, Error, Failure};
 use cohnect_host::context::Context;
 use cohnect_host::export::{Export, Returned};
 use cohnect_host::function::HostFunction;
 use cohnect_host::mail::Mail;
-use cohnect_protocol::ops::Outcome;
+use cohnect_protocol::ops::{Detail, Outcome};
 
 use super::execute::{body, clients};
 use super::site::{Log, Plan, Site};
@@ -127,4 +128,48 @@ fn what_a_worker_leaves_is_carried_out_by_a_shard() {
             assert_eq!(site.pushed(player, 0x0200), [Bytes::from_static(b"saved")]);
         }
     });
+}
+
+#[test]
+fn mail_goes_to_the_copy_in_which_it_has_its_place() {
+    let log = Log::default();
+    let mut site = Site::new(2);
+    let plan = Plan {
+        exports: clients(&["note"]),
+        shard: None,
+        queue_max: 1,
+        ..Plan::default()
+    };
+    let noted = log.clone();
+    site.load("notes", plan, move |context, export| {
+        if let Export::Execute(_) = export {
+            noted.add(format!("copy {}", context.identity().copy));
+        }
+        Ok(Returned::Answer(Ok(Bytes::new())))
+    });
+    let plan = Plan {
+        exports: clients(&["note"]),
+        shard: Some(1),
+        ..Plan::default()
+    };
+    site.load("writer", plan, |context, export| {
+        let Export::Execute(_) = export else {
+            return Ok(Returned::Nothing);
+        };
+        let mut entered = context.enter(HostFunction::MailboxSend).unwrap();
+        let sent = entered.mailbox_send("notes", "note", Bytes::new());
+        Ok(Returned::Answer(sent.map(|()| Bytes::new())))
+    });
+    let player = site.connect(0);
+    let write = body("writer", "note", b"");
+    assert_eq!(site.request(player, 4, write.clone()).0, Outcome::Done);
+    assert_eq!(log.take(), ["copy 1"]);
+    let full = Place::take(&site.copy("notes", 1).taken, 1);
+    assert!(full.is_some(), "the place was given back");
+    let refused = site.request(player, 4, write.clone());
+    assert_eq!(refused.0, Outcome::Err(Detail::BUSY));
+    drop(full);
+    let _other = Place::take(&site.copy("notes", 0).taken, 1);
+    assert_eq!(site.request(player, 4, write).0, Outcome::Done);
+    assert_eq!(log.take(), ["copy 1"]);
 }

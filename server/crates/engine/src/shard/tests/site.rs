@@ -6,14 +6,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use cohnect_capabilities::mailbox::{Mailboxes, Place};
-use cohnect_capabilities::{ClientId, Error};
+use cohnect_capabilities::ClientId;
+use cohnect_host::calls::Exchange;
 use cohnect_host::catalog::{Catalog, Catalogs, Copy, Module, OnFailure, Placement, Stage};
 use cohnect_host::context::{Capabilities, Charter, Context};
 use cohnect_host::deadline::Ticker;
 use cohnect_host::export::{Export, Exports, Outcome as Ran, StartReason};
 use cohnect_host::function::Interface;
 use cohnect_host::mail::{Address, HomeId, Layout, Mail, Post, Waker};
+use cohnect_host::now::Clock;
 use cohnect_host::order::{Install, Order};
 use cohnect_host::replica::{LoadError, Prepared, Replica, WaitingReplica};
 use cohnect_host::testing::World;
@@ -180,25 +181,27 @@ impl Site {
         let mut copies = Vec::new();
         for (number, home) in homes.iter().enumerate() {
             let healthy = Arc::new(AtomicBool::new(true));
-            copies.push(Copy {
+            let copy = Copy {
                 home: HomeId(*home),
                 number: number as u32,
                 taken: Arc::default(),
+                told: Arc::default(),
                 healthy: Arc::clone(&healthy),
-            });
+            };
+            let charter = self.charter(name, &copy);
+            copies.push(copy);
             let install = Install {
                 copy: Address {
                     module: name.into(),
                     copy: number as u32,
                 },
                 prepared: Arc::clone(&prepared),
-                charter: self.charter(name, number as u32),
+                charter,
                 seed: [7; 32],
                 healthy,
                 replicas_max: 1,
                 reason: StartReason::Loaded,
                 snapshot: None,
-                force: false,
                 done: tokio::sync::oneshot::channel().0,
             };
             let order = Mail::Order(Order::Install(Box::new(install)));
@@ -222,6 +225,12 @@ impl Site {
             exports: plan.exports,
         }));
         self.publish();
+    }
+
+    /// A copy of a module, as those who call it see it.
+    pub(super) fn copy(&self, module: &str, number: u32) -> Copy {
+        let catalog = self.catalogs.newest();
+        catalog.modules[module].copy(number).unwrap().clone()
     }
 
     /// Lists a module that has no copy: it is broken.
@@ -255,6 +264,7 @@ impl Site {
                 home: self.post.layout().worker(0),
                 number: 0,
                 taken: Arc::default(),
+                told: Arc::default(),
                 healthy: Arc::new(AtomicBool::new(true)),
             }],
             queue_max: 1_024,
@@ -297,15 +307,19 @@ impl Site {
         self.catalogs.publish(catalog);
     }
 
-    fn charter(&self, name: &str, copy: u32) -> Charter {
+    fn charter(&self, name: &str, copy: &Copy) -> Charter {
         let mut charter = self.world.charter(name, false);
-        charter.identity.copy = copy;
+        charter.identity.copy = copy.number;
+        charter.told = Arc::clone(&copy.told);
+        charter.carrier = copy.home;
+        let clock = Arc::clone(&self.world) as Arc<dyn Clock>;
+        let (catalogs, post) = (Arc::clone(&self.catalogs), Arc::clone(&self.post));
         charter.capabilities = Capabilities {
             clients: Arc::clone(&self.directory) as _,
             tags: Arc::clone(&self.directory) as _,
             streams: Arc::clone(&self.directory) as _,
             state: Arc::clone(&self.state) as _,
-            mailboxes: Arc::new(Queues(Arc::clone(&self.catalogs))),
+            mailboxes: Exchange::new(catalogs, post, clock),
             ..charter.capabilities
         };
         charter
@@ -544,17 +558,6 @@ impl Player {
                 ) => {}
             }
         }
-    }
-}
-
-struct Queues(Arc<Catalogs>);
-
-impl Mailboxes for Queues {
-    fn reserve(&self, module: &str) -> cohnect_capabilities::Result<Place> {
-        let catalog = self.0.newest();
-        let module = catalog.module(module).ok_or(Error::NotFound)?;
-        let copy = module.copies.first().ok_or(Error::NotFound)?;
-        Place::take(&copy.taken, module.queue_max).ok_or(Error::Busy)
     }
 }
 

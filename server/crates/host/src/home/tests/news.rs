@@ -1,0 +1,151 @@
+//! What a module hears although it was not well, and what the log says of its restarts.
+
+use core::fmt::{Debug, Write as _};
+use std::sync::Mutex;
+
+use cohnect_capabilities::{Client, CloseReason};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
+
+use super::*;
+use crate::limits::TOLD_MAX;
+
+fn gone() -> Call {
+    let event = Export::Disconnected(Client::default(), CloseReason::Left);
+    Call::own(address("a"), event)
+}
+
+fn open_circuit(rig: &mut Rig) {
+    for _ in 0..6 {
+        rig.push("a", "t", 2).unwrap();
+    }
+}
+
+#[test]
+fn news_waits_for_a_module_whose_circuit_is_open() {
+    let mut rig = Rig::new(&[(
+        "a",
+        "action t trap\naction e echo\nevents disconnected alive",
+    )]);
+    open_circuit(&mut rig);
+    rig.home.push(gone()).unwrap();
+    rig.run_all();
+    rig.home.push(gone()).unwrap();
+    let alive = Call::own(address("a"), Export::Alive(Client::default(), 1));
+    let refused = rig.home.push(alive).map_err(|(_, why)| why);
+    assert_eq!(refused, Err(NotRun::Unavailable), "it will come again");
+    assert!(rig.run_all().is_empty());
+    assert!(rig.home.is_idle(), "what is held keeps no shard awake");
+    assert!(rig.log().is_empty());
+    rig.pass(1_000);
+    let heard = ["a: client-events.on-disconnected"; 2];
+    assert_eq!(rig.log(), heard);
+}
+
+#[test]
+fn news_that_no_replica_could_be_made_for_is_told_once_there_is_one() {
+    let text = "action t trap\nmigration\nrestore trap\nevents disconnected";
+    let mut rig = Rig::new(&[("a", text)]);
+    // The swap is refused, but its snapshot is the newest from now on, and traps whoever restores it.
+    assert!(rig.switch("a", text).is_err());
+    assert_eq!(rig.ask("a", "t"), "ended: trapped");
+    rig.home.push(gone()).unwrap();
+    assert_eq!(rig.run_all().len(), 5, "until the circuit opens");
+    assert!(rig.log().is_empty());
+    rig.switch("a", "migration\nevents disconnected").unwrap();
+    rig.run_all();
+    assert_eq!(rig.log(), ["a: client-events.on-disconnected"]);
+}
+
+#[test]
+fn no_more_events_wait_than_may() {
+    let mut rig = Rig::new(&[("a", "server started")]);
+    for _ in 0..=TOLD_MAX {
+        rig.obey(Order::Event(ServerEvent::Started));
+    }
+    assert_eq!(rig.home.queued(), TOLD_MAX as usize);
+    rig.home.run_next(Now::default());
+    rig.obey(Order::Event(ServerEvent::Started));
+    assert_eq!(rig.home.queued(), TOLD_MAX as usize);
+}
+
+#[test]
+fn the_background_of_the_old_code_hears_that_it_goes() {
+    let text = "start\nbackground wait\naction s signal ping";
+    let mut rig = Rig::new(&[("a", text)]);
+    rig.run_all();
+    rig.switch("a", text).unwrap();
+    rig.pass(0);
+    let log = rig.log();
+    assert_eq!(
+        log[1..],
+        [
+            "a: step started",
+            "a: start Swapped",
+            "a: step stopping",
+            "a: stop Swapped",
+            "a: step started"
+        ]
+    );
+    let (done, _) = oneshot::channel();
+    rig.switch("a", text).unwrap();
+    rig.obey(Order::Remove {
+        copy: address("a"),
+        reason: StopReason::Unloaded,
+        done,
+    });
+    let end = ["a: stop Swapped", "a: stop Unloaded"];
+    assert_eq!(rig.log()[8..], end, "its step had not begun");
+}
+
+#[derive(Default)]
+struct Lines(Arc<Mutex<String>>);
+
+impl Subscriber for Lines {
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Line(&mut self.0.lock().unwrap()));
+        self.0.lock().unwrap().push('\n');
+    }
+
+    fn enter(&self, _span: &span::Id) {}
+
+    fn exit(&self, _span: &span::Id) {}
+}
+
+struct Line<'a>(&'a mut String);
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, "{}={value:?} ", field.name()).unwrap();
+    }
+}
+
+#[test]
+fn the_log_says_why_a_module_began_anew_and_from_where() {
+    let lines = Lines::default();
+    let said = Arc::clone(&lines.0);
+    let mut rig = Rig::new(&[("a", COUNTER)]);
+    let _listening = tracing::subscriber::set_default(lines);
+    rig.ask("a", "t");
+    rig.ask("a", "n");
+    let line = "message=started anew from the beginning, after `action.execute`: trapped: `action` trapped module=a generation=1";
+    assert!(said.lock().unwrap().contains(line), "{said:?}");
+    rig.switch("a", COUNTER).unwrap();
+    rig.ask("a", "t");
+    rig.ask("a", "n");
+    let line =
+        "module=a generation=2 message=started anew from the snapshot of its last swap, after";
+    assert!(said.lock().unwrap().contains(line), "{said:?}");
+}
