@@ -1,5 +1,6 @@
 //! What the server says of itself and what its modules say: one log, for people on a console or as JSON lines. It owns no metric.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use cohnect_capabilities::logging::{Level, Logging, Record};
@@ -20,8 +21,12 @@ pub fn start(log: &LogConfig, friendly: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(&log.level)
         .map_err(|e| anyhow::anyhow!("log.level = {:?}: {e}", log.level))?;
+    // A file keeps no colours. https://no-color.org asks for none on a terminal either.
+    let colours = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(colours)
         .with_writer(std::io::stderr);
     let started = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -45,8 +45,9 @@ use crate::{Directory, Policy, State};
 
 /// Messages of clients that wait for their turn: some milliseconds of work. Beyond it they are told *busy*, or dropped where nobody waits.
 const RUN_QUEUE_MAX: usize = 4_096;
-/// Calls of modules in one turn, after which what they left is sent: an answer does not wait for the sixteenth call behind it.
-const CALLS_PER_TURN: usize = 16;
+/// Calls of modules in one turn, after which what they left is sent: as many as a batch of datagrams can bring from as many clients. The tick ends a turn of
+/// slow calls long before. Fewer cut the answers of one client into several datagrams, and its next requests with them: under load each then costs its own.
+const CALLS_PER_TURN: usize = 64;
 /// Operations begun in one turn. Most of them are done within a microsecond.
 const OPERATIONS_PER_TURN: usize = 256;
 /// Clients with a full send queue that are looked at again in one turn.

@@ -120,7 +120,7 @@ fn execute(vm: &Vm, handlers: &Handlers, request: &Request) -> mlua::Result<Opti
         request.id as f64,
         &action.name,
         seconds(request.received_at),
-        vm.lua.create_string(&request.input)?,
+        vm.string(&request.input)?,
         slot,
         caller,
     );
@@ -141,7 +141,7 @@ fn handle(vm: &Vm, handlers: &Handlers, packet: &Packet) -> mlua::Result<Option<
         packet.channel,
         packet.wants_reply,
         seconds(packet.received_at),
-        vm.lua.create_string(&packet.payload)?,
+        vm.string(&packet.payload)?,
     );
     run(&vm.core.handle, arguments.into_lua_multi(&vm.lua))
 }
@@ -156,7 +156,7 @@ fn broadcast(vm: &Vm, handlers: &Handlers, message: &Message) -> mlua::Result<Op
         &*message.topic,
         message.to.into_luau(&vm.lua, &vm.host)?,
         seconds(message.received_at),
-        vm.lua.create_string(&message.payload)?,
+        vm.string(&message.payload)?,
     );
     run(&vm.core.broadcast, arguments.into_lua_multi(&vm.lua))
 }

@@ -217,7 +217,7 @@ impl Plain {
             request.id as f64,
             &action.name,
             seconds(request.received_at),
-            vm.lua.create_string(&request.input)?,
+            vm.string(&request.input)?,
             slot,
             caller,
         ))?;
@@ -245,7 +245,7 @@ impl Plain {
             packet.channel,
             packet.wants_reply,
             seconds(packet.received_at),
-            vm.lua.create_string(&packet.payload)?,
+            vm.string(&packet.payload)?,
         ))?;
         call::interpret(&self.0.vm.host, export, &value, &problem)
     }

@@ -89,6 +89,16 @@ impl Vm {
 }
 
 impl Vm {
+    /// What comes with a call, as a string. Its length is bounded by the contract, so it may exceed the machine's limit by itself; the script's next
+    /// allocation then meets it. While there is a limit, each value that is made from outside is made under a protected call, which costs a string of 64
+    /// bytes three times what it costs without.
+    pub(crate) fn string(&self, bytes: &[u8]) -> mlua::Result<LuaString> {
+        self.lua.set_memory_limit(0)?;
+        let made = self.lua.create_string(bytes);
+        self.lua.set_memory_limit(self.memory_bytes)?;
+        made
+    }
+
     /// Looks at the memory after a call, and lets the collector work the harder the nearer its limit is.
     pub(crate) fn pace(&self) {
         let tight = self.lua.used_memory() > self.memory_bytes / 5 * 2;

@@ -20,7 +20,7 @@ const SLEEP_MAX_US: u64 = 1_000_000;
 const FULL_SLEEP_MIN_US: u64 = 1_000;
 /// How often a busy shard reports.
 const REPORT_EVERY_US: u64 = 1_000_000;
-/// Turns between two looks at the socket while there is work: a turn is sixteen calls, so this is some ten microseconds of them.
+/// Turns between two looks at the socket while there is work: a turn is at most 64 calls or a tick, so this is some hundred microseconds of them.
 const TURNS_PER_LOOK: usize = 4;
 
 /// What a shard's sockets have counted.
