@@ -1,5 +1,7 @@
 //! Many clients with requests under way all the time: EXECUTE in both languages, GET and SET, and EXECUTE of a module that lives on another shard.
 
+use core::time::Duration;
+
 use cohnect_protocol::Opcode;
 use cohnect_protocol::ops::{Body as _, Scope, get, set};
 
@@ -46,15 +48,14 @@ pub(super) fn near(
     ];
     let size = echo_size(subject)?;
     for in_flight in under_way(options) {
-        let beside = Beside::bare(options, in_flight, size)?;
+        let beside = Beside::new(options, in_flight, size);
         let asking = beside.asking(&luau, None);
-        let alone = wire_alone(&asking, seed, options.time)?;
-        print(beside.row("the same datagrams, no engine, no module", &alone, NONE));
+        let alone = || wire_alone(&asking, seed, options.time);
+        print(beside.row("the same datagrams, no engine, no module", NONE, alone)?);
         for (what, question, aims) in questions {
-            let ours = beside
-                .asking(question, None)
-                .measure(subject, options.time)?;
-            print(beside.row(what, &ours, aims));
+            let asking = beside.asking(question, None);
+            let ours = || asking.measure(subject, options.time);
+            print(beside.row(what, aims, ours)?);
         }
     }
     Ok(())
@@ -74,11 +75,11 @@ pub(super) fn far(options: &Options, subject: &Subject, print: Print<'_>) -> any
     ];
     let size = echo_size(subject)?;
     for in_flight in under_way(options) {
-        let beside = Beside::bare(options, in_flight, size)?;
+        let beside = Beside::new(options, in_flight, size);
         for (what, question) in &questions {
             let asking = beside.asking(question, Some(0));
-            let ours = asking.measure(subject, options.time)?;
-            print(beside.row(what, &ours, FAR));
+            let ours = || asking.measure(subject, options.time);
+            print(beside.row(what, FAR, ours)?);
         }
     }
     Ok(())
@@ -88,20 +89,28 @@ fn under_way(options: &Options) -> Vec<u32> {
     options.in_flight.map_or_else(|| vec![2, 16], |n| vec![n])
 }
 
-/// The bare echo under a load, and what is measured beside it under the same.
+/// A load, and the bare echo under the same. The echo is measured right before and right after each row: a machine that others use, too, changes its speed
+/// within seconds, and a ratio of two moments would say more about them than about the server.
 struct Beside {
     clients: u32,
     in_flight: u32,
-    reference: Measured,
+    size: usize,
+    /// Of each of the two measurements of the echo.
+    time: Duration,
 }
 
 impl Beside {
-    fn bare(options: &Options, in_flight: u32, size: usize) -> anyhow::Result<Self> {
-        Ok(Self {
+    const fn new(options: &Options, in_flight: u32, size: usize) -> Self {
+        Self {
             clients: options.clients,
             in_flight,
-            reference: bare_echo(options.clients, in_flight, size, options.time)?,
-        })
+            size,
+            time: Duration::from_millis(options.time.as_millis() as u64 / 2),
+        }
+    }
+
+    fn echo(&self) -> anyhow::Result<Measured> {
+        bare_echo(self.clients, self.in_flight, self.size, self.time)
     }
 
     const fn asking<'a>(&self, question: &'a Question, shard: Option<u32>) -> Asking<'a> {
@@ -113,25 +122,35 @@ impl Beside {
         }
     }
 
-    fn row(&self, what: &str, ours: &Measured, aims: Aims) -> Row {
-        Row {
+    fn row(
+        &self,
+        what: &str,
+        aims: Aims,
+        measure: impl FnOnce() -> anyhow::Result<Measured>,
+    ) -> anyhow::Result<Row> {
+        let before = self.echo()?;
+        let ours = measure()?;
+        let after = self.echo()?;
+        let bare_ns = f64::midpoint(before.cpu_ns, after.cpu_ns);
+        let bare_rate = f64::midpoint(before.load.rate(), after.load.rate());
+        Ok(Row {
             what: format!("{what}, {} × {}", self.clients, self.in_flight),
-            bare: shown(&self.reference),
-            ours: format!("{}{}", shown(ours), refused(&ours.load)),
-            ratio: Some(self.reference.cpu_ns / ours.cpu_ns),
+            bare: shown(bare_ns, bare_rate),
+            ours: format!(
+                "{}{}",
+                shown(ours.cpu_ns, ours.load.rate()),
+                refused(&ours.load)
+            ),
+            ratio: Some(bare_ns / ours.cpu_ns),
             aim: match self.in_flight {
                 2 => aims[0],
                 16 => aims[1],
                 _ => "",
             },
-        }
+        })
     }
 }
 
-fn shown(measured: &Measured) -> String {
-    format!(
-        "{:.2} µs CPU, {}/s",
-        measured.cpu_ns / 1_000.0,
-        thousands(measured.load.rate())
-    )
+fn shown(cpu_ns: f64, rate: f64) -> String {
+    format!("{:.2} µs CPU, {}/s", cpu_ns / 1_000.0, thousands(rate))
 }

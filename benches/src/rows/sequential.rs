@@ -11,7 +11,7 @@ pub(super) fn measure(
     subject: &Subject,
     print: Print<'_>,
 ) -> anyhow::Result<()> {
-    let reference = bare_echo(1, 1, echo_size(subject)?, options.time)?.load;
+    let size = echo_size(subject)?;
     for (what, module) in [("Rust component", "echo_wasm"), ("Luau", "echo_luau")] {
         let asking = Asking {
             question: &echo(module)?,
@@ -19,6 +19,7 @@ pub(super) fn measure(
             in_flight: 1,
             shard: None,
         };
+        let reference = bare_echo(1, 1, size, options.time)?.load;
         let ours = asking.measure(subject, options.time)?.load;
         print(Row {
             what: format!("EXECUTE echo 32 B, {what}, one client, sequential"),

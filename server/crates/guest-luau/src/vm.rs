@@ -32,10 +32,31 @@ impl Core {
     }
 }
 
-/// The heap's size in percent of what lives in it, at which the collector begins anew: Luau's own value, and one for a machine whose limit is near. Luau does not
-/// collect when memory runs out, so what is garbage then would count as used.
-const HEAP_PERCENT: i32 = 200;
-const HEAP_PERCENT_TIGHT: i32 = 120;
+/// How the collector works. Luau does not collect when memory runs out, so what is garbage then would count as used: a machine whose heap is no longer small
+/// beside its limit collects early (the heap's size in percent of what lives in it) and quickly (the work of the collector in percent of what is allocated
+/// meanwhile; Luau's own 200 would let half of what lives be allocated anew before a cycle ends). A small heap has Luau's own goal: there the limit is far,
+/// and each cycle is time of the calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Easy,
+    Tight,
+}
+
+/// A heap is small up to this part of the limit: what one call of a few milliseconds allocates beside it stays below the limit.
+const EASY_PART: usize = 8;
+
+impl Pace {
+    fn set(self, lua: &Lua) {
+        let (goal, work) = match self {
+            Self::Easy => (200, 400),
+            Self::Tight => (130, 800),
+        };
+        let params = mlua::state::GcIncParams::default()
+            .goal(goal)
+            .step_multiplier(work);
+        lua.gc_set_mode(mlua::state::GcMode::Incremental(params));
+    }
+}
 
 /// One virtual machine.
 pub(crate) struct Vm {
@@ -44,8 +65,7 @@ pub(crate) struct Vm {
     pub(crate) background: Function,
     pub(crate) host: Rc<Host>,
     memory_bytes: usize,
-    /// Whether the collector works as one whose limit is near.
-    tight: core::cell::Cell<bool>,
+    pace: core::cell::Cell<Pace>,
     /// Last, so that the values above go before it.
     pub(crate) lua: Lua,
 }
@@ -57,6 +77,8 @@ impl Vm {
         safepoint::install(&lua)?;
         lua.set_app_data(Rc::clone(&host));
         lua.set_memory_limit(code.memory_bytes)?;
+        // While the file runs and in the first call, where large tables are filled.
+        Pace::Tight.set(&lua);
         let primitives = primitives(&lua, &host)?;
         let prelude: Table = run(&lua, Prelude::Core, &primitives)?;
         set_globals(&lua, &host, &prelude)?;
@@ -82,7 +104,7 @@ impl Vm {
             background,
             host,
             memory_bytes: code.memory_bytes,
-            tight: core::cell::Cell::new(false),
+            pace: core::cell::Cell::new(Pace::Tight),
             lua,
         })
     }
@@ -99,18 +121,12 @@ impl Vm {
         made
     }
 
-    /// Looks at the memory after a call, and lets the collector work the harder the nearer its limit is.
+    /// Looks at the memory after a call, and lets the collector work accordingly.
     pub(crate) fn pace(&self) {
-        let tight = self.lua.used_memory() > self.memory_bytes / 5 * 2;
-        if self.tight.replace(tight) != tight {
-            let goal = if tight {
-                HEAP_PERCENT_TIGHT
-            } else {
-                HEAP_PERCENT
-            };
-            let params = mlua::state::GcIncParams::default().goal(goal);
-            self.lua
-                .gc_set_mode(mlua::state::GcMode::Incremental(params));
+        let easy = self.lua.used_memory() < self.memory_bytes / EASY_PART;
+        let pace = if easy { Pace::Easy } else { Pace::Tight };
+        if self.pace.replace(pace) != pace {
+            pace.set(&self.lua);
         }
     }
 }
