@@ -1,7 +1,7 @@
 //! An open result: a task that owns a reading connection and hands out pages of a running statement, and the handle that the module holds.
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cohnect_capabilities::db::{Cursor, Value};
 use cohnect_capabilities::{BoxFuture, Error, Result};
@@ -22,11 +22,32 @@ use crate::{RESULT_BYTES_MAX, RESULT_ROWS_MAX};
 
 type Page = Vec<Vec<Value>>;
 
-/// The module's side. Dropping it closes the result.
+/// The module's side. Dropping it closes the result, and makes room for another cursor at once: that its connection still comes to rest is the pool's affair.
 #[derive(Debug)]
 pub(crate) struct Open {
     columns: Vec<String>,
     requests: mpsc::Sender<(usize, oneshot::Sender<Result<Page>>)>,
+    place: Arc<Place>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.place.leave();
+    }
+}
+
+/// A place among the open cursors, left once: when the module drops its side, or when the task ends, whichever comes first.
+#[derive(Debug)]
+pub(crate) struct Place(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Place {
+    pub(crate) fn new(permit: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(permit))))
+    }
+
+    fn leave(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 impl Cursor for Open {
@@ -64,7 +85,7 @@ pub(crate) struct Opening {
     /// For all of them.
     pub held_max: Duration,
     /// The place among the open cursors.
-    pub place: OwnedSemaphorePermit,
+    pub place: Arc<Place>,
 }
 
 /// Opens the result, answers the call that asked for it, and serves its pages until they end, the handle is dropped, or it has been open too long.
@@ -87,7 +108,7 @@ pub(crate) async fn serve(mut call: Call<Box<dyn Cursor>>, mut lease: Lease, ope
         None => {}
     }
     lease.give_back().await;
-    drop(opening.place);
+    opening.place.leave();
 }
 
 async fn prepare(
@@ -137,6 +158,7 @@ async fn pages(
     call.answer(Ok(Box::new(Open {
         columns: statement.columns.clone(),
         requests,
+        place: Arc::clone(&opening.place),
     })));
     let mut reader = Reader {
         waiting: first,

@@ -273,7 +273,7 @@ impl Database {
             params,
             limit: self.statement_timeout,
             held_max: self.held_max,
-            place,
+            place: cursor::Place::new(place),
         };
         cursor::serve(call, lease, opening).await;
     }

@@ -374,15 +374,6 @@ async fn cursors(databases: &dyn Databases, name: &str, dialect: Dialect) {
         if let Ok(mut cursor) = opened {
             assert_eq!(cursor.next(1).await, Ok(vec![vec![Value::Integer(1)]]));
         }
-        // The place is free when the next statement after the drop has been answered.
-        while databases
-            .open(name, dialect.numbers, vec![Value::Integer(1)])
-            .await
-            .err()
-            == Some(Error::Busy)
-        {
-            query(databases, name, "select 1 as one").await;
-        }
     }
     assert!(
         databases.open(name, "selekt", vec![]).await.is_err(),
