@@ -1,7 +1,6 @@
 //! The real binary as its users meet it: a server in one process, the command line in another, real sockets in between.
 
 use std::process::Command;
-use std::time::Duration;
 
 use cohnect_tests::{Said, Server, binary, eventually};
 
@@ -403,26 +402,4 @@ fn serve_refuses_what_it_cannot_stand_for() {
     let said = serve("[server]\nlisten = \"127.0.0.1:0\"\n[access]\nanonymous = true\n");
     assert_eq!(said.code, 1);
     assert!(said.err.contains("broken.luau"), "{said:?}");
-}
-
-#[test]
-fn an_innocent_module_beside_a_busy_process_is_never_ended() {
-    let server = Server::dev(&[("hello.luau", HELLO)], &[]);
-    let mut busy: Vec<_> = (0..4)
-        .map(|_| {
-            Command::new("sh")
-                .args(["-c", "while :; do :; done"])
-                .spawn()
-                .expect("it runs")
-        })
-        .collect();
-    let began = std::time::Instant::now();
-    while began.elapsed() < Duration::from_secs(3) {
-        let said = server.cohnect(&["call", "hello", "greet", "Ada", "--timeout", "30"]);
-        assert_eq!(said.code, 0, "{said:?}");
-    }
-    for process in &mut busy {
-        drop(process.kill());
-        drop(process.wait());
-    }
 }

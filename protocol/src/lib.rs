@@ -7,6 +7,8 @@
 mod crypto;
 mod endpoint;
 mod entropy;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handshake;
 mod header;
 mod identity;

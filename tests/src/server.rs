@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cohnect_client::Config;
+
 use crate::eventually;
 
 /// The `cohnect` that was built with these tests.
@@ -63,6 +65,19 @@ impl Server {
     /// When it does not start.
     #[must_use]
     pub fn dev(modules: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let bytes: Vec<_> = modules
+            .iter()
+            .map(|(name, content)| (*name, content.as_bytes()))
+            .collect();
+        Self::dev_of(&bytes, arguments)
+    }
+
+    /// As [`Self::dev`], with content that need not be text.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn dev_of(modules: &[(&str, &[u8])], arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let own = Self::start(folder, modules, arguments);
         let file = own.ready_file();
@@ -76,13 +91,10 @@ impl Server {
         own
     }
 
-    fn start(folder: tempfile::TempDir, modules: &[(&str, &str)], arguments: &[&str]) -> Self {
+    fn start(folder: tempfile::TempDir, modules: &[(&str, &[u8])], arguments: &[&str]) -> Self {
         std::fs::create_dir_all(folder.path().join("modules")).expect("a folder can be made");
         for (name, content) in modules {
-            write(
-                &folder.path().join("modules").join(name),
-                content.as_bytes(),
-            );
+            write(&folder.path().join("modules").join(name), content);
         }
         let mut process = Command::new(binary())
             .args([
@@ -131,6 +143,22 @@ impl Server {
         self.folder.path().join("ready.json")
     }
 
+    /// How a client reaches it; whatever is asked of it has as long as these tests wait for anything.
+    ///
+    /// # Panics
+    /// When its ready file is not what it should be.
+    #[must_use]
+    pub fn client(&self) -> Config {
+        let text = std::fs::read_to_string(self.ready_file()).expect("it is ready");
+        let ready: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        let field = |name: &str| ready[name].as_str().expect("it is text");
+        let server = field("udp").parse().expect("it is an address");
+        let pin = field("server_key").parse().expect("it is a key");
+        Config::new(server, pin)
+            .patience(crate::PATIENCE)
+            .timeout(crate::PATIENCE)
+    }
+
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -167,10 +195,15 @@ impl Server {
     /// # Panics
     /// When it cannot be written.
     pub fn save(&self, name: &str, content: &str) {
-        write(
-            &self.folder.path().join("modules").join(name),
-            content.as_bytes(),
-        );
+        self.save_of(name, content.as_bytes());
+    }
+
+    /// As [`Self::save`], with content that need not be text.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn save_of(&self, name: &str, content: &[u8]) {
+        write(&self.folder.path().join("modules").join(name), content);
     }
 
     /// Runs a client command against this server and waits for its end.

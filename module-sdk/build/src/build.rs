@@ -86,6 +86,11 @@ pub fn build_with(folder: &Path, target: &Path) -> Result<PathBuf, BuildError> {
 /// As [`build`].
 pub fn component_of(folder: &Path, target: &Path) -> Result<Vec<u8>, BuildError> {
     let folder = &fs::canonicalize(folder).map_err(|_| BuildError::NoCrate(folder.to_owned()))?;
+    // Cargo runs in the crate's folder, where a relative path would mean another.
+    let target = &std::path::absolute(target).map_err(|source| BuildError::File {
+        file: target.to_owned(),
+        source,
+    })?;
     ensure_target(folder)?;
     let core = compile(folder, target)?;
     let code = fs::read(&core).map_err(|source| BuildError::File { file: core, source })?;

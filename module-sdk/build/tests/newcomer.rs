@@ -17,4 +17,18 @@ fn a_new_rust_module_builds() {
         .filter(|name| name.ends_with(".part"))
         .collect();
     assert!(files.is_empty(), "{files:?}");
+
+    // From a folder elsewhere, as `cohnect build modules/NAME` is said: nothing appears in the crate that was not asked for.
+    let here = std::env::current_dir().unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let from_here = |path: &std::path::Path| up.join(path.strip_prefix("/").unwrap());
+    build_with(&from_here(&folder), &from_here(&target)).unwrap();
+    let mut folders: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name())
+        .collect();
+    folders.sort();
+    assert_eq!(folders, ["sdk", "src"]);
 }

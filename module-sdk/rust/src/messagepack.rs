@@ -22,7 +22,7 @@ pub fn payload<T: Serialize + ?Sized>(value: &T) -> Result<Payload, Error> {
     rmp_serde::to_vec_named(value).map_err(|error| Error::other("encode", error.to_string()))
 }
 
-/// A snapshot of a value, for [`Migration::save`](crate::Migration::save).
+/// A snapshot of a value, for [`Migration::save`](crate::Migration::save). A script takes it over only if its own `schema` is the same; without one it is 0.
 ///
 /// # Errors
 /// As [`payload`].

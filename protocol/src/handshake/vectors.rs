@@ -1,4 +1,4 @@
-//! The golden values of `vectors/handshake.json`, computed again with this crate's code. They were made by an independent implementation of
+//! The golden values of `vectors/handshake.json` and `vectors/rekey.json`, computed again with this crate's code. They were made by an independent implementation of
 //! PROTOCOL.md.
 
 use serde_json::Value;
@@ -10,7 +10,10 @@ use super::messages::{
     reject, retry, versions,
 };
 use super::payload::{ClientPayload, SERVER_PAYLOAD_LEN, ServerPayload};
-use crate::{DATAGRAM_LEN_MAX, Entropy, Header, PeerId, PublicKey, StaticKeys};
+use crate::{
+    ASSOCIATED_LEN, AesPacketKey, DATAGRAM_LEN_MAX, Entropy, Header, PacketKey, PeerId,
+    ProtectedPrefix, PublicKey, StaticKeys,
+};
 
 struct Fixed([u8; 32]);
 
@@ -25,6 +28,10 @@ struct Vectors(Value);
 impl Vectors {
     fn load() -> Self {
         Self(serde_json::from_str(include_str!("../../vectors/handshake.json")).unwrap())
+    }
+
+    fn of_rekey() -> Self {
+        Self(serde_json::from_str(include_str!("../../vectors/rekey.json")).unwrap())
     }
 
     fn text(&self, path: &str) -> &str {
@@ -194,6 +201,67 @@ fn the_whole_exchange_comes_out_the_same() {
         assert_eq!(secrets.hash, vectors.array("/handshake_hash"));
         assert_eq!(*secrets.client_to_server, vectors.array("/k_c2s"));
         assert_eq!(*secrets.server_to_client, vectors.array("/k_s2c"));
+    }
+}
+
+/// The exchange under which a later revision renews its keys is this one, without payloads and under another prologue.
+#[test]
+fn the_exchange_of_a_rekey_comes_out_the_same() {
+    let (first, rekey) = (Vectors::load(), Vectors::of_rekey());
+    let (server, client) = (first.server(), first.client());
+    let psk = first.array("/psk");
+    let epoch = 1_u32.to_be_bytes();
+    let hash = first.bytes("/handshake_hash");
+    let prologue = [b"cohnect/1 rekey", &hash[..], &epoch].concat();
+    assert_eq!(prologue, rekey.bytes("/prologue"));
+    let mut message_1 = [0; 96];
+    let initiator = Initiator::begin(
+        &client,
+        &server.public(),
+        &psk,
+        &prologue,
+        &mut Fixed(rekey.array("/client_ephemeral")),
+        &[],
+        &mut message_1,
+    )
+    .unwrap();
+    assert_eq!(message_1[..], rekey.bytes("/noise_message_1"));
+    let responder = Responder::read(
+        &server,
+        &psk,
+        &prologue,
+        &mut Fixed(rekey.array("/server_ephemeral")),
+        &message_1,
+        &mut Vec::new(),
+    )
+    .unwrap();
+    let mut message_2 = [0; 48];
+    let theirs = responder.write(&[], &mut message_2).unwrap();
+    assert_eq!(message_2[..], rekey.bytes("/noise_message_2"));
+    let ours = initiator.finish(&message_2, &mut []).unwrap();
+    for secrets in [&theirs, &ours] {
+        assert_eq!(secrets.hash, rekey.array("/handshake_hash"));
+        assert_eq!(*secrets.client_to_server, rekey.array("/k_c2s"));
+        assert_eq!(*secrets.server_to_client, rekey.array("/k_s2c"));
+    }
+    for (place, secret) in [ours.client_to_server, ours.server_to_client]
+        .iter()
+        .enumerate()
+    {
+        let golden = rekey.bytes(&format!("/datagrams/{place}/datagram"));
+        let prefix = ProtectedPrefix::parse(&golden).unwrap();
+        let about = &rekey.0["datagrams"][place];
+        assert_eq!(about["epoch"], prefix.epoch);
+        assert_eq!(about["session"], prefix.session);
+        assert_eq!(about["packet_number"], prefix.packet_number);
+        let (clear, sealed) = golden.split_at(ASSOCIATED_LEN);
+        let (frames, tag) = sealed.split_last_chunk().unwrap();
+        let key = AesPacketKey::derive(secret);
+        let mut opened = frames.to_vec();
+        assert!(key.open(prefix.packet_number, clear, &mut opened, tag));
+        assert_eq!(opened, rekey.bytes(&format!("/datagrams/{place}/frames")));
+        assert_eq!(key.seal(prefix.packet_number, clear, &mut opened), *tag);
+        assert_eq!(opened, frames);
     }
 }
 

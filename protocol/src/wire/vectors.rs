@@ -196,6 +196,27 @@ fn frames_of_later_versions_are_known_and_refused() {
 }
 
 #[test]
+fn a_frame_that_was_cut_anywhere_is_no_frame() {
+    let vectors = vectors();
+    let all = vectors.frames.iter().chain(&vectors.not_announced);
+    for (name, hex) in all.filter(|(name, _)| *name != "padding3") {
+        let golden = bytes(hex);
+        for len in 1..golden.len() {
+            let error = Frame::decode(&mut Reader::new(&golden[..len])).unwrap_err();
+            let expected = match golden[0] {
+                // What was not announced is refused by its first byte, whatever follows.
+                5..=8 | 0x66 => FrameError::NotAnnounced(golden[0]),
+                _ => FrameError::Truncated,
+            };
+            assert_eq!(error, expected, "{name} after {len} bytes");
+            for opcode in [Opcode::CONTROL, Opcode::BATCH] {
+                assert!(Contents::parse(&golden[..len], opcode).is_err(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn golden_datagram_contents_are_read() {
     let vectors = vectors();
     let whole = |name: &str| {

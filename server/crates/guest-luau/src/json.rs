@@ -264,7 +264,8 @@ fn decode(host: &Host, lua: &Lua, json: &Json) -> mlua::Result<Value> {
             for (name, value) in fields {
                 table.raw_set(name.as_str(), decode(host, lua, value)?)?;
             }
-            if fields.is_empty() {
+            // Also when all that it had is null, which a table does not hold.
+            if fields.values().all(Json::is_null) {
                 table.set_metatable(Some(host.constants()?.object.clone()))?;
             }
             Value::Table(table)

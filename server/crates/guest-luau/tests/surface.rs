@@ -9,6 +9,7 @@ mod surface {
     mod arena;
     mod background;
     pub(crate) mod bench;
+    mod codecs;
     mod endings;
     mod events;
     mod interfaces;

@@ -158,10 +158,8 @@ impl ClientEvents for Arena {
 
 impl Migration for Arena {
     fn save(&mut self) -> Result<Snapshot, Error> {
-        Ok(Snapshot {
-            schema: 1,
-            data: messagepack::payload(&self.world)?,
-        })
+        // The schema of a script that says none, so that either takes over from the other.
+        messagepack::snapshot(0, &self.world)
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<(), Error> {

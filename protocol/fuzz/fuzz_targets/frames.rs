@@ -1,0 +1,4 @@
+//! Runs `fuzzing::frames` of the protocol's crate.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cohnect_protocol::fuzzing::frames(bytes));

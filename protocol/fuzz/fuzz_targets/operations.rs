@@ -1,0 +1,4 @@
+//! Runs `fuzzing::operations` of the protocol's crate.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cohnect_protocol::fuzzing::operations(bytes));
