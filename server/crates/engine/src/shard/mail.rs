@@ -47,13 +47,7 @@ impl Shard {
         home: HomeId,
         walk: Box<Walk>,
     ) -> Result<(), Box<Walk>> {
-        let handed = self.staging.walk(&self.post, home, walk);
-        if let Err(walk) = &handed
-            && matches!(walk.answer, Answer::Nobody)
-        {
-            self.counters.dropped += 1;
-        }
-        handed
+        self.staging.walk(&self.post, home, walk)
     }
 
     /// Gives an answer to whoever waits for it.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use cohnect_capabilities::{Audience, Failure};
+use cohnect_host::catalog::OnFailure;
 use cohnect_host::export::{Ending, Export, Exports, Fault, MessageVerdict, Returned, TopicClaim};
 use cohnect_host::mail::{FANOUT_BYTES_MAX, HomeId};
 use cohnect_protocol::ops::broadcast::{self, ExpressionText};
@@ -110,9 +111,14 @@ fn it_travels_as_it_was_sent_with_its_sender() {
 }
 
 fn stage(site: &mut Site, shard: Option<u16>) {
+    stage_of(site, shard, "", OnFailure::Reject);
+}
+
+fn stage_of(site: &mut Site, shard: Option<u16>, requires: &str, on_failure: OnFailure) {
     let exports = Exports {
         broadcasts: vec![TopicClaim {
             topic: "chat/*".into(),
+            requires: requires.into(),
             ..TopicClaim::default()
         }],
         ..Exports::default()
@@ -120,6 +126,7 @@ fn stage(site: &mut Site, shard: Option<u16>) {
     let plan = Plan {
         exports,
         shard,
+        on_failure,
         ..Plan::default()
     };
     site.load("filter", plan, |_, export| {
@@ -242,4 +249,34 @@ fn one_that_finds_no_room_on_its_way_to_a_stage_is_busy() {
     site.say(player, BROADCAST, message);
     site.settle();
     assert_eq!(site.shards[0].counters().dropped, 1, "nobody waits for it");
+}
+
+#[test]
+fn who_lacks_the_tag_of_a_stage_does_not_pass_it_because_the_way_is_full() {
+    let mut site = Site::new(2);
+    stage_of(&mut site, Some(1), "speaker", OnFailure::Pass);
+    four(&mut site);
+    let post = std::sync::Arc::clone(&site.post);
+    assert!(post.admit_fanout(HomeId(0), HomeId(1), FANOUT_BYTES_MAX));
+    let answer = site.request(0, BROADCAST, to_topic("x"));
+    assert_eq!(answer.0, Outcome::Bad(Detail::NOT_ALLOWED));
+    assert!(got(&mut site, 0).is_empty());
+    let id = site.id(0);
+    cohnect_capabilities::tags::Tags::add(&*site.directory, id, "speaker").unwrap();
+    site.say(0, BROADCAST, to_topic("y"));
+    site.settle();
+    assert_eq!(got(&mut site, 0), ["y"], "the stage is passed over");
+}
+
+#[test]
+fn one_that_passes_a_full_stage_over_is_not_counted_as_dropped() {
+    let mut site = Site::new(2);
+    stage_of(&mut site, Some(1), "", OnFailure::Pass);
+    let player = site.connect(0);
+    let post = std::sync::Arc::clone(&site.post);
+    // Room is taken for the walk alone: nobody on the other shard is to get the message.
+    assert!(post.admit_fanout(HomeId(0), HomeId(1), FANOUT_BYTES_MAX));
+    site.say(player, BROADCAST, to_topic("x"));
+    site.settle();
+    assert_eq!(site.shards[0].counters().dropped, 0);
 }
