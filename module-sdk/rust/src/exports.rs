@@ -371,6 +371,7 @@ macro_rules! __export_functions {
     ) => {
         impl $crate::bindings::$interface::exports::cohnect::module::$interface::Guest for CohnectExports {
             $(fn $description() -> $described {
+                $crate::say_panics();
                 <$module as $crate::$trait>::$description()
             })?
 

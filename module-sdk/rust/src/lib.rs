@@ -71,4 +71,4 @@ pub use exports::{
 };
 
 #[doc(hidden)]
-pub use log::module;
+pub use log::{module, say_panics};

@@ -73,10 +73,11 @@ impl Prepared {
         let host = instance.store.data_mut();
         host.finish();
         described.map_err(|error| {
+            let fault = call::fault(&error, host.bounds.refused).to_string();
             LoadError::new(format!(
                 "{}: `describe` failed: {}",
                 entry.display(),
-                call::fault(&error, host.bounds.refused)
+                wasi::with_last_words(host, &fault)
             ))
         })
     }
@@ -98,11 +99,14 @@ impl Prepared {
         host.finish();
         match made {
             Ok(functions) => Ok(Instance { store, functions }),
-            Err(error) => Err(LoadError::new(format!(
-                "{}: no replica can be made: {}",
-                self.name,
-                call::fault(&error, host.bounds.refused)
-            ))),
+            Err(error) => {
+                let fault = call::fault(&error, host.bounds.refused).to_string();
+                Err(LoadError::new(format!(
+                    "{}: no replica can be made: {}",
+                    self.name,
+                    wasi::with_last_words(host, &fault)
+                )))
+            }
         }
     }
 }

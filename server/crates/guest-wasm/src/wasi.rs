@@ -5,6 +5,7 @@
 //! a runtime of its own.
 
 use cohnect_capabilities::logging::Level;
+use cohnect_host::context::Phase;
 use cohnect_host::function::HostFunction;
 use cohnect_host::limits::{LOG_BYTES_MAX, RANDOM_BYTES_MAX};
 use wasmtime::component::types::ComponentItem;
@@ -25,6 +26,8 @@ const WRITE_BYTES_MAX: u64 = 4_096;
 pub(crate) struct Output {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    /// The newest errors that a component wrote while it was only described: what a refusal is to say beside the trap.
+    words: String,
 }
 
 enum OutputStream {}
@@ -394,8 +397,31 @@ fn print(host: &mut Host, stream: u32) {
         Level::Info
     };
     let line = core::mem::take(buffer(host, stream));
+    if stream == STDERR {
+        remember(host, &String::from_utf8_lossy(&line));
+    }
     // A call whose quota is used up prints no more.
     if let Ok(entered) = host.context.enter(HostFunction::LoggingLog) {
         entered.logging_log(level, &String::from_utf8_lossy(&line), &[]);
     }
+}
+
+/// Keeps an error of a component that is only described, in place of the older ones where they are too long together.
+pub(crate) fn remember(host: &mut Host, line: &str) {
+    if line.is_empty() || host.context.phase() != Phase::Probe {
+        return;
+    }
+    let words = &mut host.output.words;
+    if words.len() + line.len() >= LOG_BYTES_MAX {
+        words.clear();
+    }
+    words.push_str(&line[..line.floor_char_boundary(LOG_BYTES_MAX)]);
+    words.push('\n');
+}
+
+/// What ended a component that is only described: what it wrote itself, and then the problem.
+pub(crate) fn with_last_words(host: &mut Host, problem: &str) -> String {
+    let mut words = core::mem::take(&mut host.output.words);
+    words.push_str(problem);
+    words
 }

@@ -40,6 +40,9 @@ impl Action for Probe {
         {
             actions.push(ActionInfo::named("denied"));
         }
+        if let Some(Scalar::Text(why)) = config::get("panics") {
+            panic!("{why}");
+        }
         if config::get("endless").is_some() {
             spin();
         }

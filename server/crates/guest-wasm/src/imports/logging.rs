@@ -14,9 +14,15 @@ impl wit::Host for Host {
     }
 
     fn log(&mut self, level: wit::Level, message: String, fields: Vec<Field>) -> Call<()> {
+        let fails = matches!(level, wit::Level::Error);
         self.plain(F::LoggingLog, |c| {
             c.logging_log(level.into(), &message, &all(fields));
-        })
+        })?;
+        if fails {
+            // The last words of a panic come this way.
+            crate::wasi::remember(self, &message);
+        }
+        Ok(())
     }
 }
 

@@ -265,3 +265,17 @@ fn a_compiled_module_is_kept_and_works() {
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_panic_in_describe_says_why_in_the_refusal() {
+    let world = World::new();
+    world.set_config("panics", Scalar::Text("two tables are missing".into()));
+    let source = source("probe", probe_code());
+    let error = wasm().prepare(&source, world.probe("probe")).err().unwrap();
+    let text = error.message;
+    assert!(
+        text.contains("`describe` failed") && text.contains("two tables are missing"),
+        "{text}"
+    );
+    assert!(text.contains("wasm backtrace"), "{text}");
+}
