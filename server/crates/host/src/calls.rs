@@ -247,6 +247,7 @@ mod tests {
             number: n.into(),
             taken: Arc::default(),
             told: Arc::default(),
+            asked: Arc::default(),
             healthy: Arc::new(true.into()),
         };
         let module = Arc::new(Module {

@@ -42,9 +42,11 @@ pub struct Copy {
     pub number: u32,
     /// Places taken in its queue.
     pub taken: Arc<AtomicU32>,
-    /// Places taken by what it is told without anybody waiting for an answer: events, answers to its mail. They are counted apart, so that a crowd that
-    /// leaves makes no caller wait, and callers lose no event.
+    /// Places taken by what it is told without anybody waiting for an answer: events. They are counted apart, so that a crowd that comes or leaves makes
+    /// no caller wait, and callers lose no event.
     pub told: Arc<AtomicU32>,
+    /// Places taken by the answers that it waits for, those to its mail. They are counted apart as well, so that no crowd keeps it from asking.
+    pub asked: Arc<AtomicU32>,
     /// False while its circuit is open.
     pub healthy: Arc<AtomicBool>,
 }
@@ -82,6 +84,7 @@ static NOWHERE: LazyLock<Copy> = LazyLock::new(|| Copy {
     number: 0,
     taken: Arc::default(),
     told: Arc::default(),
+    asked: Arc::default(),
     healthy: Arc::default(),
 });
 

@@ -32,7 +32,7 @@ use cohnect_capabilities::{
 use crate::deadline::{CpuClock, Deadline};
 use crate::function::{HostFunction, Interface, Sort};
 use crate::limits::{self, Limits};
-use crate::mail::HomeId;
+use crate::mail::{HomeId, weight};
 use crate::now::Now;
 
 /// Malformed arguments that are remembered of one call: one that gathers more has long stopped to look at what comes back.
@@ -147,6 +147,8 @@ pub struct Charter {
     pub signals: Arc<core::sync::atomic::AtomicU32>,
     /// Places taken by what its copy is told without anybody waiting for an answer; the catalog's [`crate::catalog::Copy`] shows the same.
     pub told: Arc<core::sync::atomic::AtomicU32>,
+    /// Places taken by the answers that its copy waits for, shown the same.
+    pub asked: Arc<core::sync::atomic::AtomicU32>,
     /// The shard that carries its effects out.
     pub carrier: HomeId,
     /// Takes effects while a call waits (workers only).
@@ -469,12 +471,13 @@ impl Entered<'_> {
         &self.context.charter.capabilities
     }
 
-    /// Counts bytes that leave with this call.
-    fn spend(&mut self, bytes: usize) -> Result<()> {
-        let bytes = bytes as u64;
+    /// Leaves something for others, and counts what it weighs: a call is bounded by what it makes others carry, not by its payloads alone.
+    fn leave(&mut self, effect: Effect) -> Result<()> {
+        let bytes = weight::of(&effect) as u64;
         match self.context.bytes_left.checked_sub(bytes) {
             Some(left) => {
                 self.context.bytes_left = left;
+                self.keep(effect);
                 Ok(())
             }
             None => {
@@ -489,7 +492,8 @@ impl Entered<'_> {
         }
     }
 
-    fn leave(&mut self, effect: Effect) {
+    /// Leaves something for the replica itself, whose number other limits bound.
+    fn keep(&mut self, effect: Effect) {
         self.context.outbox.push(effect);
     }
 

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 /// Host calls of one call, weighted by their cost: at about 50 ns each half a millisecond, a sixth of the fast deadline.
 pub const HOST_CALLS_MAX: u32 = 10_000;
-/// Bytes that one call may send, publish and mail in all: four times what a 60 Hz room of 64 players needs in a tick.
+/// Bytes that one call may send, publish, mail and leave with timers in all, with 128 for each time and 16 to some 50 for each recipient in a list: four
+/// times what a 60 Hz room of 64 players needs in a tick.
 pub const SENT_BYTES_MAX: u64 = 1024 * 1024;
 /// Largest body of one message to a client, in bytes: what fits one datagram, until messages travel in fragments.
 pub const MESSAGE_BYTES_MAX: usize = 1_100;
@@ -30,8 +31,10 @@ pub const WALL_LIMIT: Duration = Duration::from_secs(5);
 pub const WALL_MARGIN: Duration = Duration::from_millis(50);
 /// Calls that wait for one replica.
 pub const QUEUE_MAX: u32 = 1_024;
-/// What one copy may be told without anybody waiting for an answer, before it hears no more: more than the clients of a full server, so that all of them
-/// may leave at once. At about 300 bytes each, a copy that is stalled costs 40 MB.
+/// What one copy may be told without anybody waiting for an answer, before it hears no more: one event for each of the 100,000 clients of a full server, and
+/// a third more. Each client that leaves gives one more for each stream of the module that it had open, so a whole crowd that leaves at once may lose some,
+/// which are logged. At about 300 bytes each, a copy that is stalled costs 40 MB. Answers to its mail, up to [`MAIL_BYTES_MAX`] each, come on top; they have
+/// places of their own, as many as calls have.
 pub const TOLD_MAX: u32 = 131_072;
 /// Memory of a Luau replica: its C functions are not interrupted, and 30 MB in one of them held a thread for 41 ms.
 pub const LUAU_MEMORY_MIB: u32 = 16;
@@ -67,7 +70,7 @@ pub struct Limits {
     pub tick_hz: u32,
     /// Copies on workers.
     pub instances: u32,
-    /// How long a swap waits for the running call; nothing forces the swap.
+    /// How long a swap waits for the running call; zero forces the swap.
     pub swap_wait: Duration,
 }
 

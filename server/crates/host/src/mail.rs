@@ -3,7 +3,7 @@
 //! fans out, what runs through stages, and what workers leave; replies and control messages always fit. Nothing ever blocks on a full box: only a worker's
 //! replica waits before its next call, until a shard has taken what it left. Shards never wait, so two homes cannot wait for each other.
 
-mod weight;
+pub(crate) mod weight;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

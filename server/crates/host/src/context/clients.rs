@@ -38,14 +38,12 @@ impl Entered<'_> {
             }
             (admitted, _) => admitted?,
         }
-        self.spend(payload.len())?;
         self.leave(Effect::Send {
             to,
             opcode,
             payload,
             options,
-        });
-        Ok(())
+        })
     }
 
     /// `clients.send-to`
@@ -63,14 +61,13 @@ impl Entered<'_> {
         check_packet(opcode, payload.len(), options)?;
         let count = self.capabilities().clients.reach(&to, except)?;
         if count > 0 {
-            self.spend(payload.len())?;
             self.leave(Effect::SendTo {
                 to,
                 opcode,
                 payload,
                 options,
                 except,
-            });
+            })?;
         }
         Ok(count)
     }
@@ -90,14 +87,13 @@ impl Entered<'_> {
         }
         let clients = Arc::clone(&self.capabilities().clients);
         items.retain(|item| clients.admits(item.to).is_ok());
-        self.spend(items.iter().map(|item| item.payload.len()).sum())?;
         let count = items.len() as u32;
         if count > 0 {
             self.leave(Effect::SendEach {
                 items,
                 opcode,
                 options,
-            });
+            })?;
         }
         Ok(count)
     }
@@ -121,13 +117,12 @@ impl Entered<'_> {
         )?;
         let count = self.capabilities().clients.reach(&to, None)?;
         if count > 0 {
-            self.spend(payload.len())?;
             self.leave(Effect::Broadcast {
                 topic: topic.into(),
                 to,
                 payload,
                 options,
-            });
+            })?;
         }
         Ok(count)
     }
@@ -204,8 +199,7 @@ impl Entered<'_> {
             id,
             reason,
             message,
-        });
-        Ok(())
+        })
     }
 }
 
@@ -251,4 +245,70 @@ fn check_packet(opcode: Opcode, bytes: usize, options: SendOptions) -> Result<()
 /// The longest beginning of `text` that has at most `max` bytes and ends between two characters.
 pub(super) fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::context::{Charter, Context};
+    use crate::function::HostFunction;
+    use crate::seeded::Seeded;
+    use crate::testing::World;
+
+    use super::*;
+
+    const ADA: ClientId = ClientId { hi: 1, lo: 1 };
+    const OPTIONS: SendOptions = SendOptions {
+        delivery: Delivery::ReliableOrdered,
+        channel: 0,
+        version: 0,
+    };
+
+    fn with_context(test: impl FnOnce(&mut Context)) {
+        let world = World::new();
+        world.connect(ADA, &[]);
+        let charter: Charter = world.charter("a", false);
+        let mut context = Context::new(charter, Box::new(Seeded::new(&[7; 32], 0)));
+        context.arm(world.arming(false));
+        test(&mut context);
+    }
+
+    fn send_to(context: &mut Context, ids: usize) -> Result<u32> {
+        let to = Audience::Clients(vec![ADA; ids]);
+        let mut entered = context.enter(HostFunction::ClientsSendTo).unwrap();
+        entered.clients_send_to(to, OPCODE_MIN, Bytes::from_static(b"x"), OPTIONS, None)
+    }
+
+    #[test]
+    fn a_list_of_recipients_counts_against_what_a_call_may_send() {
+        with_context(|context| {
+            assert!(send_to(context, 1_000).is_ok(), "a crowd may be named");
+            for _ in 0..64 {
+                assert!(send_to(context, 1_000).is_ok());
+            }
+            let refused = send_to(context, 1_000);
+            assert!(
+                matches!(refused, Err(Error::LimitExceeded(_))),
+                "{refused:?}"
+            );
+            assert_eq!(context.take_outbox().len(), 65);
+        });
+    }
+
+    #[test]
+    fn an_effect_without_a_payload_counts_as_well() {
+        with_context(|context| {
+            let mut left = 0;
+            loop {
+                let Ok(mut entered) = context.enter(HostFunction::ClientsDisconnect) else {
+                    panic!("the host calls were used up first");
+                };
+                let gone = entered.clients_disconnect(ADA, CloseReason::Left, &"x".repeat(64));
+                if gone.is_err() {
+                    break;
+                }
+                left += 1;
+            }
+            assert_eq!(left, crate::limits::SENT_BYTES_MAX / (128 + 64));
+        });
+    }
 }

@@ -45,7 +45,7 @@ impl Entered<'_> {
         };
         // A place for the answer is taken with the question, so that it always fits.
         let charter = &self.context.charter;
-        let place = Place::take(&charter.told, charter.limits.queue).ok_or(Error::Busy)?;
+        let place = Place::take(&charter.asked, charter.limits.queue).ok_or(Error::Busy)?;
         let to = Reserved {
             copy: charter.identity.copy,
             place,
@@ -76,22 +76,23 @@ impl Entered<'_> {
             .capabilities()
             .mailboxes
             .reserve(from, module, action)?;
-        self.spend(input.len())?;
         self.leave(Effect::Mail {
             module: module.into(),
             action: action.into(),
             input,
             answer,
             to,
-        });
-        Ok(())
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::context::Context;
     use crate::function::HostFunction;
+    use crate::limits::TOLD_MAX;
     use crate::seeded::Seeded;
     use crate::testing::World;
 
@@ -102,16 +103,19 @@ mod tests {
         let world = World::new();
         let mut charter = world.charter("a", false);
         charter.limits.queue = 2;
-        let told = std::sync::Arc::clone(&charter.told);
+        let (told, asked) = (Arc::clone(&charter.told), Arc::clone(&charter.asked));
         let mut context = Context::new(charter, Box::new(Seeded::new(&[7; 32], 0)));
         context.arm(world.arming(false));
         let mut ask = || {
             let mut entered = context.enter(HostFunction::MailboxRequest).unwrap();
             entered.mailbox_request("b", "x", Bytes::new(), "tag".into(), 0)
         };
-        let waiting = Place::take(&told, 2);
-        assert_eq!(ask(), Ok(()));
-        assert_eq!(ask(), Err(Error::Busy), "one waits to be told, one asks");
+        let crowd: Vec<_> = (0..5_000).map(|_| Place::take(&told, TOLD_MAX)).collect();
+        let waiting = Place::take(&asked, 2);
+        assert_eq!(ask(), Ok(()), "what it is told takes no place of answers");
+        assert_eq!(ask(), Err(Error::Busy), "two answers are on their way");
+        drop(crowd);
+        assert_eq!(ask(), Err(Error::Busy));
         drop(waiting);
         assert_eq!(ask(), Ok(()));
     }

@@ -30,12 +30,10 @@ impl Entered<'_> {
         }
         let place =
             Place::take(&self.context.charter.signals, PENDING_MAX as u32).ok_or(Error::Busy)?;
-        self.spend(body.len())?;
         self.leave(Effect::Signal {
             name: name.to_owned(),
             body,
             place,
-        });
-        Ok(())
+        })
     }
 }

@@ -26,12 +26,11 @@ impl Entered<'_> {
         check_size(ITEM_OVERHEAD + payload.len())?;
         let count = self.capabilities().streams.subscribers(topic);
         if count > 0 {
-            self.spend(payload.len())?;
             self.leave(Effect::Publish {
                 topic: topic.into(),
                 payload,
                 delivery,
-            });
+            })?;
         }
         Ok(count)
     }
@@ -53,14 +52,12 @@ impl Entered<'_> {
         if !self.will_be_open(topic, to) {
             return Err(Error::NotFound);
         }
-        self.spend(payload.len())?;
         self.leave(Effect::PublishOne {
             topic: topic.into(),
             to,
             payload,
             delivery,
-        });
-        Ok(())
+        })
     }
 
     /// `streams.finish`
@@ -74,7 +71,7 @@ impl Entered<'_> {
         self.leave(Effect::Finish {
             topic: topic.into(),
             reason,
-        });
+        })?;
         Ok(count)
     }
 
@@ -90,8 +87,7 @@ impl Entered<'_> {
         self.leave(Effect::Attach {
             topic: topic.into(),
             client,
-        });
-        Ok(())
+        })
     }
 
     /// `streams.detach`: true when it was open.
@@ -105,7 +101,7 @@ impl Entered<'_> {
             self.leave(Effect::Detach {
                 topic: topic.into(),
                 client,
-            });
+            })?;
         }
         Ok(open)
     }

@@ -32,7 +32,7 @@ impl Entered<'_> {
     pub fn timers_cancel(&mut self, name: &str) -> bool {
         let set = self.timers_due(name).is_ok();
         if set {
-            self.leave(Effect::TimerCancel { name: name.into() });
+            self.keep(Effect::TimerCancel { name: name.into() });
         }
         set
     }
@@ -69,7 +69,7 @@ impl Entered<'_> {
         if hz > ceiling {
             return Err(Error::limit("tick-hz", u64::from(ceiling), u64::from(hz)));
         }
-        self.leave(Effect::TickRate { hz });
+        self.keep(Effect::TickRate { hz });
         Ok(())
     }
 
@@ -102,7 +102,6 @@ impl Entered<'_> {
             delay,
             periodic,
             data,
-        });
-        Ok(())
+        })
     }
 }

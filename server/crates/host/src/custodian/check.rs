@@ -86,6 +86,7 @@ fn copies(plan: &Plan) -> Vec<Copy> {
             number: seat.number,
             taken: Arc::default(),
             told: Arc::default(),
+            asked: Arc::default(),
             healthy: Arc::default(),
         })
         .collect()

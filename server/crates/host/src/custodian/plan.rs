@@ -191,6 +191,7 @@ fn context(
         timers: Arc::default(),
         signals: Arc::default(),
         told: Arc::default(),
+        asked: Arc::default(),
         carrier: HomeId(0),
         outlet: None,
     };

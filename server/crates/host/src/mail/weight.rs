@@ -1,4 +1,5 @@
-//! What mail weighs against the bytes that may be under way between two homes: its payloads and, for each piece, about what the piece itself takes.
+//! What mail weighs against the bytes that may be under way between two homes, and what an effect weighs against those that one call may leave: payloads
+//! and, for each piece, about what the piece itself takes.
 
 use cohnect_capabilities::{Audience, Effect};
 
@@ -6,7 +7,9 @@ use super::{Outgoing, Walk};
 
 /// What a piece of mail takes beside its payload.
 const PIECE: usize = 128;
-/// What one more recipient takes.
+/// What one more client takes in a list of recipients: its UUID.
+const CLIENT: usize = 16;
+/// What one more recipient takes beside what is written of it: a payload of its own, a name.
 const RECIPIENT: usize = 48;
 
 impl Outgoing {
@@ -38,34 +41,35 @@ pub(super) fn of_all(effects: &[Effect]) -> u64 {
     effects.iter().map(|effect| of(effect) as u64).sum()
 }
 
-fn of(effect: &Effect) -> usize {
+/// What an effect weighs, there and against [`crate::limits::SENT_BYTES_MAX`].
+pub(crate) fn of(effect: &Effect) -> usize {
     let bytes = match effect {
-        Effect::Send { payload, .. }
-        | Effect::Publish { payload, .. }
-        | Effect::PublishOne { payload, .. } => payload.len(),
-        Effect::SendTo { to, payload, .. } | Effect::Broadcast { to, payload, .. } => {
-            payload.len() + of_audience(to)
+        Effect::Send { payload, .. } => payload.len(),
+        Effect::Publish { topic, payload, .. } | Effect::PublishOne { topic, payload, .. } => {
+            topic.len() + payload.len()
         }
+        Effect::SendTo { to, payload, .. } => payload.len() + of_audience(to),
+        Effect::Broadcast {
+            topic, to, payload, ..
+        } => topic.len() + payload.len() + of_audience(to),
         Effect::SendEach { items, .. } => items
             .iter()
             .map(|item| item.payload.len() + RECIPIENT)
             .sum(),
         Effect::Disconnect { message, .. } => message.len(),
-        Effect::Finish { reason, .. } => reason.len(),
+        Effect::Finish { topic, reason } => topic.len() + reason.len(),
         Effect::Mail { input, .. } => input.len(),
         Effect::TimerSet { data, .. } => data.len(),
         Effect::Signal { body, .. } => body.len(),
-        Effect::Attach { .. }
-        | Effect::Detach { .. }
-        | Effect::TimerCancel { .. }
-        | Effect::TickRate { .. } => 0,
+        Effect::Attach { topic, .. } | Effect::Detach { topic, .. } => topic.len(),
+        Effect::TimerCancel { .. } | Effect::TickRate { .. } => 0,
     };
     bytes + PIECE
 }
 
 fn of_audience(to: &Audience) -> usize {
     match to {
-        Audience::Clients(ids) => ids.len() * RECIPIENT,
+        Audience::Clients(ids) => ids.len() * CLIENT,
         Audience::Users(names) | Audience::Topics(names) => {
             names.iter().map(|name| name.len() + RECIPIENT).sum()
         }

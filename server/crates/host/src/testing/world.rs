@@ -204,6 +204,7 @@ impl World {
             timers: Arc::default(),
             signals: Arc::default(),
             told: Arc::default(),
+            asked: Arc::default(),
             carrier: HomeId(0),
             outlet: None,
         }

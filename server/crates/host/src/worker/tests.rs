@@ -141,6 +141,7 @@ impl Rig {
             number: 0,
             taken: Arc::default(),
             told: Arc::default(),
+            asked: Arc::default(),
             healthy: Arc::clone(&install.healthy),
         };
         let exports = install.prepared.exports().clone();

@@ -186,6 +186,7 @@ impl Site {
                 number: number as u32,
                 taken: Arc::default(),
                 told: Arc::default(),
+                asked: Arc::default(),
                 healthy: Arc::clone(&healthy),
             };
             let charter = self.charter(name, &copy);
@@ -265,6 +266,7 @@ impl Site {
                 number: 0,
                 taken: Arc::default(),
                 told: Arc::default(),
+                asked: Arc::default(),
                 healthy: Arc::new(AtomicBool::new(true)),
             }],
             queue_max: 1_024,
@@ -311,6 +313,7 @@ impl Site {
         let mut charter = self.world.charter(name, false);
         charter.identity.copy = copy.number;
         charter.told = Arc::clone(&copy.told);
+        charter.asked = Arc::clone(&copy.asked);
         charter.carrier = copy.home;
         let clock = Arc::clone(&self.world) as Arc<dyn Clock>;
         let (catalogs, post) = (Arc::clone(&self.catalogs), Arc::clone(&self.post));
