@@ -22,13 +22,13 @@ use cohnect_host::deadline::Ticker;
 use cohnect_host::export::PacketClaim;
 use cohnect_host::home::{Finished, Home};
 use cohnect_host::mail::{HomeId, Mail, Post, Staging};
+use cohnect_host::untold::Untold;
 use cohnect_protocol::ops::Detail;
 use cohnect_protocol::{
     Availability, CloseCode, Counters, Entropy, Monotonic, Now, PeerId, ServerConfig,
     ServerEndpoint, ServerEvent, SessionEvent, SessionHandle, Transmit,
 };
 
-use calls::Untold;
 use clients::{Client, Clients};
 pub(crate) use clients::{STREAMS_MAX, Stream, StreamStage};
 pub(crate) use continuations::Continuation;

@@ -15,8 +15,10 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use cohnect_capabilities::Effect;
+use cohnect_capabilities::mailbox::Place;
 use futures_util::FutureExt as _;
 
 use self::body::{Lane, ReplicaNumbers};
@@ -24,10 +26,12 @@ use self::budget::Budget;
 use self::slot::Slot;
 use crate::context::Identity;
 use crate::deadline::{Running, Ticker};
-use crate::export::{Export, ServerEvent, ServerEvents, StopReason};
+use crate::export::{Export, Exports, ServerEvent, ServerEvents, StopReason};
+use crate::limits::TOLD_MAX;
 use crate::mail::{Address, Answer, Answered, Call, HomeId, NotRun, Staging};
 use crate::now::Now;
 use crate::order::{Install, Order};
+use crate::untold::Untold;
 
 /// Which seat of a home ran a call; for [`Home::recycle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub struct Home {
     /// What starts, stops and swaps left, to be carried out by whoever asks next.
     finished: VecDeque<Finished>,
     numbers: Arc<ReplicaNumbers>,
+    /// Server events that no place was found for.
+    untold: Untold,
     /// The last moment that was passed in; relates the two clocks to each other.
     now: Now,
 }
@@ -102,6 +108,7 @@ impl Home {
             window: 0,
             finished: VecDeque::new(),
             numbers: Arc::new(ReplicaNumbers::new(id)),
+            untold: Untold::default(),
             now: Now::default(),
         }
     }
@@ -369,15 +376,17 @@ impl Home {
     fn announce(&mut self, event: &ServerEvent) {
         for (n, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
-            if wants(&seat.slot.exports().server_events, event)
-                && let Some(place) = seat.slot.place_to_tell()
-            {
-                let export = Export::Event(event.clone());
-                seat.queue.push_back(Call {
-                    place: Some(place),
-                    ..Call::own(seat.slot.address.clone(), export)
-                });
-                self.order.push_back(n as u32);
+            let slot = &seat.slot;
+            match news(&slot.address, slot.exports(), slot.told(), event) {
+                Some(Ok(call)) => {
+                    seat.queue.push_back(call);
+                    self.order.push_back(n as u32);
+                }
+                Some(Err(untold)) => {
+                    let module = &slot.address.module;
+                    self.untold.note(self.now.monotonic_us, module, &untold);
+                }
+                None => {}
             }
         }
     }
@@ -413,8 +422,29 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
         .expect("invariant: a replica on a shard never waits")
 }
 
+/// An event as a call for a copy with these exports, in one of the places for what it is told; the event alone when there is none, and nothing when it
+/// does not want it.
+pub(crate) fn news(
+    to: &Address,
+    exports: &Exports,
+    told: &Arc<AtomicU32>,
+    event: &ServerEvent,
+) -> Option<Result<Call, Export>> {
+    if !wants(&exports.server_events, event) {
+        return None;
+    }
+    let export = Export::Event(event.clone());
+    let Some(place) = Place::take(told, TOLD_MAX) else {
+        return Some(Err(export));
+    };
+    Some(Ok(Call {
+        place: Some(place),
+        ..Call::own(to.clone(), export)
+    }))
+}
+
 /// Whether a module described that it wants this event.
-pub(crate) const fn wants(described: &ServerEvents, event: &ServerEvent) -> bool {
+const fn wants(described: &ServerEvents, event: &ServerEvent) -> bool {
     match event {
         ServerEvent::Started => described.started,
         ServerEvent::Stopping(_) => described.stopping,

@@ -23,5 +23,6 @@ pub mod replica;
 pub mod seeded;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod untold;
 pub mod watch;
 pub mod worker;

@@ -33,7 +33,7 @@ pub struct Manifest {
     pub tick_hz_max: Option<u32>,
     /// Calls that wait for one replica.
     pub queue_max: Option<u32>,
-    /// How long a swap waits for the running call; nothing forces the swap.
+    /// How long a swap waits for the running call; zero forces the swap.
     pub swap_wait: Option<Duration>,
     /// What a failing stage means.
     pub on_failure: Option<OnFailure>,

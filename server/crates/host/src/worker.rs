@@ -17,22 +17,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cohnect_capabilities::Effect;
-use cohnect_capabilities::mailbox::Place;
 use futures_util::FutureExt as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use self::station::Station;
 use crate::context::{Identity, Outlet};
 use crate::deadline::Ticker;
 use crate::escaped::Escaped;
-use crate::export::{Export, ServerEvent, StartReason, StopReason};
+use crate::export::{ServerEvent, StartReason, StopReason};
 use crate::home::body::{Lane, ReplicaNumbers};
+use crate::home::news;
 use crate::home::slot::Slot;
-use crate::home::wants;
-use crate::limits::TOLD_MAX;
 use crate::mail::{Address, Answer, Answered, Call, HomeId, Mail, NotRun, Post, Waker};
 use crate::now::{Clock, Now};
 use crate::order::{Install, Order};
+use crate::untold::Untold;
 
 /// Wakes a worker: the waker of its box.
 #[derive(Debug, Default)]
@@ -87,6 +86,7 @@ pub async fn run(setup: WorkerSetup, stop: impl Future<Output = ()>) {
             shared.take(letter);
         }
         shared.room.notify_waiters();
+        shared.staff_all();
         let idle = shared.setup.post.doze(shared.setup.id);
         tokio::select! {
             biased;
@@ -106,11 +106,20 @@ struct Shared {
     setup: WorkerSetup,
     numbers: Arc<ReplicaNumbers>,
     stations: RefCell<BTreeMap<Address, Rc<Station>>>,
+    /// Copies whose first replica is being made, each with the removal that came meanwhile.
+    making: RefCell<BTreeMap<Address, Option<Removal>>>,
     /// Rings whenever the worker looks up: there may be room again for what its replicas leave.
     room: Notify,
+    /// Whether a further replica would have been made, had there been room for what it leaves.
+    starved: Cell<bool>,
+    /// Server events that no place was found for.
+    untold: RefCell<Untold>,
     /// The panic of a replica's task.
     fallen: Cell<Option<Panic>>,
 }
+
+/// Why a copy goes, and who is told once it is gone.
+type Removal = (StopReason, oneshot::Sender<()>);
 
 /// What a panic was raised with.
 type Panic = Box<dyn core::any::Any + Send>;
@@ -121,7 +130,10 @@ impl Shared {
             numbers: Arc::new(ReplicaNumbers::new(setup.id)),
             setup,
             stations: RefCell::default(),
+            making: RefCell::default(),
             room: Notify::new(),
+            starved: Cell::new(false),
+            untold: RefCell::default(),
             fallen: Cell::new(None),
         }
     }
@@ -144,6 +156,7 @@ impl Shared {
             station.code().healthy.store(false, Ordering::Relaxed);
             self.refuse_all(station);
         }
+        self.making.take();
         for letter in mail {
             match letter {
                 Mail::Call(call) => {
@@ -183,11 +196,7 @@ impl Shared {
             Mail::Order(Order::Install(install)) => self.install(*install),
             Mail::Order(Order::Switch(install)) => self.switch(*install),
             Mail::Order(Order::Remove { copy, reason, done }) => {
-                let station = self.stations.borrow_mut().remove(&copy);
-                match station {
-                    Some(station) => station.leave(reason, done),
-                    None => done.send(()).unwrap_or_default(),
-                }
+                self.remove(&copy, reason, done);
             }
             Mail::Order(Order::Event(event)) => self.announce(&event),
             // Stages never wait, so none of them lives here.
@@ -217,10 +226,26 @@ impl Shared {
         self.staff(&station);
     }
 
+    /// Looks again whether copies need further replicas, if one was not made for want of room.
+    fn staff_all(self: &Rc<Self>) {
+        if self.starved.take() {
+            let stations: Vec<_> = self.stations.borrow().values().cloned().collect();
+            for station in stations {
+                for _ in 0..station.wanted() {
+                    self.staff(&station);
+                }
+            }
+        }
+    }
+
     /// Makes one more replica for a copy that may have several, if all of them are busy.
     fn staff(self: &Rc<Self>, station: &Rc<Station>) {
-        // One more would only wait for the same room.
-        if !self.has_room(station) || !station.hires() {
+        if !self.has_room(station) {
+            // One more would only wait for the same room.
+            self.starved.set(true);
+            return;
+        }
+        if !station.hires() {
             return;
         }
         let (shared, station) = (Rc::clone(self), Rc::clone(station));
@@ -241,20 +266,46 @@ impl Shared {
         });
     }
 
+    fn remove(&self, copy: &Address, reason: StopReason, done: oneshot::Sender<()>) {
+        // One that is still being made is stopped by who makes it: its `start` may have begun.
+        if let Some(removal) = self.making.borrow_mut().get_mut(copy) {
+            *removal = Some((reason, done));
+            return;
+        }
+        let station = self.stations.borrow_mut().remove(copy);
+        match station {
+            Some(station) => station.leave(reason, done),
+            None => done.send(()).unwrap_or_default(),
+        }
+    }
+
     fn install(self: &Rc<Self>, install: Install) {
-        if self.stations.borrow().contains_key(&install.copy) {
+        if self.stations.borrow().contains_key(&install.copy)
+            || self.making.borrow().contains_key(&install.copy)
+        {
             install
                 .done
                 .send(Err("this copy is already here".to_owned()))
                 .unwrap_or_default();
             return;
         }
+        let copy = install.copy.clone();
+        self.making.borrow_mut().insert(copy.clone(), None);
         let shared = Rc::clone(self);
         self.spawn(async move {
-            match shared.make(&install).await {
-                Err(problem) => install.done.send(Err(problem)).unwrap_or_default(),
-                Ok(slot) => {
-                    let copy = install.copy.clone();
+            let made = shared.make(&install).await;
+            let removal = shared.making.borrow_mut().remove(&copy).flatten();
+            match (made, removal) {
+                (made, Some((reason, done))) => {
+                    if let Ok(mut slot) = made {
+                        replica_task::stop(&shared, &mut slot, reason).await;
+                    }
+                    let problem = "it was removed while it was being made".to_owned();
+                    install.done.send(Err(problem)).unwrap_or_default();
+                    done.send(()).unwrap_or_default();
+                }
+                (Err(problem), None) => install.done.send(Err(problem)).unwrap_or_default(),
+                (Ok(slot), None) => {
                     let carrier = shared.setup.post.layout().shard_of_effects(&copy.module);
                     let code = install.again(StartReason::Loaded);
                     let station = Rc::new(Station::new(code, carrier));
@@ -317,14 +368,15 @@ impl Shared {
         let stations: Vec<_> = self.stations.borrow().values().cloned().collect();
         for station in stations {
             let code = station.code();
-            if wants(&code.prepared.exports().server_events, event)
-                && let Some(place) = Place::take(&code.charter.told, TOLD_MAX)
-            {
-                let export = Export::Event(event.clone());
-                self.queue(Call {
-                    place: Some(place),
-                    ..Call::own(station.address().clone(), export)
-                });
+            let exports = code.prepared.exports();
+            match news(station.address(), exports, &code.charter.told, event) {
+                Some(Ok(call)) => self.queue(call),
+                Some(Err(untold)) => {
+                    let now_us = self.now().monotonic_us;
+                    let module = &station.address().module;
+                    self.untold.borrow_mut().note(now_us, module, &untold);
+                }
+                None => {}
             }
         }
     }

@@ -124,29 +124,3 @@ impl Shard {
         self.requests * (self.post.layout().shards as u64) + self.id.0 as u64
     }
 }
-
-/// What modules were not told, so that the log says it now and then and is not filled by it.
-#[derive(Debug, Default)]
-pub(super) struct Untold {
-    since: u64,
-    next_us: u64,
-}
-
-impl Untold {
-    /// Between two lines in the log, in microseconds.
-    const PERIOD_US: u64 = 10_000_000;
-
-    fn note(&mut self, now_us: u64, module: &str, export: &Export) {
-        self.since += 1;
-        if now_us < self.next_us {
-            return;
-        }
-        self.next_us = now_us.saturating_add(Self::PERIOD_US);
-        tracing::warn!(
-            module,
-            export = export.name(),
-            "{} event(s) were lost on modules that are too far behind, this one the last",
-            core::mem::take(&mut self.since)
-        );
-    }
-}

@@ -1,11 +1,10 @@
 //! One replica and what its home keeps of it: the code it was made from, the newest snapshot, the schedule, the circuit. How it lives, ends and is made
 //! again is written here once, for shards and workers; a shard polls these futures once, since nothing on a shard waits.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
-use cohnect_capabilities::mailbox::Place;
 use cohnect_capabilities::{Effect, Error};
 
 use super::aside::Aside;
@@ -17,7 +16,6 @@ use crate::escaped::Escaped;
 use crate::export::{
     Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartReason, StopReason, Wake,
 };
-use crate::limits::TOLD_MAX;
 use crate::mail::{Address, NotRun};
 use crate::now::{Clock, Now};
 use crate::order::Install;
@@ -234,9 +232,9 @@ impl Slot {
         }
     }
 
-    /// A place for something that it is told; none when too much of that waits for it.
-    pub(crate) fn place_to_tell(&self) -> Option<Place> {
-        Place::take(&self.code.charter.told, TOLD_MAX)
+    /// Places taken by what it is told.
+    pub(crate) const fn told(&self) -> &Arc<AtomicU32> {
+        &self.code.charter.told
     }
 
     /// Gives an emptied outbox back.
@@ -327,7 +325,8 @@ impl Slot {
     pub(super) fn ended(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
-            self.ending = Some(format!("`{}`: {fault}", export.name()));
+            // The text is the module's own, of any length and with anything in it, and stays until a call comes.
+            self.ending = Some(format!("`{}`: {}", export.name(), Escaped(fault)));
         }
         self.body = None;
         self.schedule.finish(export, &outcome, now);

@@ -9,7 +9,7 @@
 //! action r raise text         … raises
 //! action t trap               … ends the replica; so do `deadline` and `memory`
 //! action p panic              … panics, as only a fault of the server's own could
-//! action s sleep 20           … sleeps so many milliseconds (workers only)
+//! action s sleep 20           … sleeps so many milliseconds (workers only); so does `start sleep 20`
 //! action c call MODULE ACTION … calls another module with its input (workers only)
 //! action d sendcall OPCODE MODULE ACTION … sends, sets the timer `aside`, calls, sends OPCODE + 1 (workers only)
 //! action w which              … answers the generation and the counter: `2:17`
@@ -277,6 +277,13 @@ impl WaitingReplica for Running {
                     }
                     _ => {}
                 }
+            }
+            let program = Arc::clone(&self.program);
+            if let (Export::Start(_), Some([word, ms])) = (export, program.after(&["start"]))
+                && word == "sleep"
+            {
+                let ms = ms.parse().unwrap_or(0);
+                tokio::time::sleep(core::time::Duration::from_millis(ms)).await;
             }
             self.run(export)
         })

@@ -44,7 +44,8 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
         }
         // What it does by itself and what others ask of it take turns.
         let call = if own_first {
-            own.pop_front().map(|export| of_own(&slot, export))
+            own.pop_front()
+                .map(|export| Call::own(slot.address.clone(), export))
         } else {
             None
         }
@@ -55,7 +56,10 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
                 station.next_call()
             }
         })
-        .or_else(|| own.pop_front().map(|export| of_own(&slot, export)));
+        .or_else(|| {
+            own.pop_front()
+                .map(|export| Call::own(slot.address.clone(), export))
+        });
         own_first = !own_first;
         if let Some(call) = call {
             run(&shared, &station, &mut slot, call).await;
@@ -116,10 +120,6 @@ pub(super) async fn metered<T>(ticker: &Ticker, future: impl Future<Output = T>)
         future.as_mut().poll(context)
     })
     .await
-}
-
-fn of_own(slot: &Slot, export: Export) -> Call {
-    Call::own(slot.address.clone(), export)
 }
 
 async fn run(shared: &Shared, station: &Station, slot: &mut Slot, call: Call) {
@@ -237,7 +237,8 @@ async fn say_goodbye(shared: &Shared, station: &Station, slot: &mut Slot) {
     }
 }
 
-async fn stop(shared: &Shared, slot: &mut Slot, reason: StopReason) {
+/// Tells a replica that it goes, and lets it go.
+pub(super) async fn stop(shared: &Shared, slot: &mut Slot, reason: StopReason) {
     let mut effects = Vec::new();
     let stopping = slot.stop(reason, &*shared.setup.clock, &mut effects);
     metered(&shared.setup.ticker, stopping).await;

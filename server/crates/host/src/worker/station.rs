@@ -23,6 +23,9 @@ pub(super) struct Station {
     epoch: Cell<u64>,
     /// Bounded by the places that calls bring.
     queue: RefCell<VecDeque<Call>>,
+    /// News that came to its turn while a replica's circuit was open, or that no replica could be made for. It came before all that is in the queue, and is
+    /// told before that. The places that it holds bound it.
+    held: RefCell<VecDeque<Call>>,
     /// Swaps that wait for the running call, each with its moment of giving up; the custodian sends one at a time.
     orders: RefCell<VecDeque<(Install, u64)>>,
     leaving: Cell<Option<StopReason>>,
@@ -44,6 +47,7 @@ impl Station {
             code: RefCell::new(Rc::new(code)),
             epoch: Cell::new(0),
             queue: RefCell::default(),
+            held: RefCell::default(),
             orders: RefCell::default(),
             leaving: Cell::new(None),
             gone: Cell::new(None),
@@ -86,33 +90,50 @@ impl Station {
 
     /// Puts news back that no replica has heard.
     pub(super) fn put_back(&self, call: Call) {
-        self.queue.borrow_mut().push_front(call);
+        self.held.borrow_mut().push_front(call);
     }
 
     pub(super) fn next_call(&self) -> Option<Call> {
-        self.queue.borrow_mut().pop_front()
+        let held = self.held.borrow_mut().pop_front();
+        held.or_else(|| self.queue.borrow_mut().pop_front())
     }
 
-    /// The next call for a replica whose circuit is open, to be refused: news stays where it is.
+    /// The next call for a replica whose circuit is open, to be refused: news on the way there is held, so that it is looked at only once.
     pub(super) fn next_refused(&self) -> Option<Call> {
-        let mut queue = self.queue.borrow_mut();
-        let at = queue.iter().position(|call| !call.export.is_news())?;
-        queue.remove(at)
+        let (mut queue, mut held) = (self.queue.borrow_mut(), self.held.borrow_mut());
+        while let Some(call) = queue.pop_front() {
+            if !call.export.is_news() {
+                return Some(call);
+            }
+            held.push_back(call);
+        }
+        None
     }
 
     pub(super) fn drain(&self) -> VecDeque<Call> {
-        self.queue.take()
+        let mut all = self.held.take();
+        all.append(&mut self.queue.borrow_mut());
+        all
     }
 
     /// Takes a place for one more replica, if calls wait and all of those that are there are busy.
     pub(super) fn hires(&self) -> bool {
-        let wanted = self.leaving.get().is_none()
-            && self.queue.borrow().len() > self.idle.get() as usize
-            && self.replicas.get() < self.code.borrow().replicas_max;
+        let wanted = self.wanted() > 0;
         if wanted {
             self.replicas.set(self.replicas.get() + 1);
         }
         wanted
+    }
+
+    /// How many more replicas there should be: one for each call that no idle one will take, as far as there may be more.
+    pub(super) fn wanted(&self) -> usize {
+        if self.leaving.get().is_some() {
+            return 0;
+        }
+        let waiting = self.queue.borrow().len() + self.held.borrow().len();
+        let most = self.code.borrow().replicas_max;
+        let free = most.saturating_sub(self.replicas.get()) as usize;
+        waiting.saturating_sub(self.idle.get() as usize).min(free)
     }
 
     /// One replica less; the last one to go says so.
@@ -221,5 +242,65 @@ impl Station {
     /// Waits until an order comes.
     pub(super) async fn hurried(&self) {
         self.hurry.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cohnect_capabilities::{Client, CloseReason};
+
+    use super::*;
+    use crate::export::{Export, StartReason};
+    use crate::testing::World;
+    use crate::testing::script::prepared;
+
+    fn station() -> Station {
+        let copy = Address {
+            module: "a".into(),
+            copy: 0,
+        };
+        let code = Install {
+            copy,
+            prepared: prepared("events disconnected"),
+            charter: World::new().charter("a", true),
+            seed: [1; 32],
+            healthy: std::sync::Arc::default(),
+            replicas_max: 1,
+            reason: StartReason::Loaded,
+            snapshot: None,
+            done: oneshot::channel().0,
+        };
+        Station::new(code, HomeId(0))
+    }
+
+    fn news(station: &Station) -> Call {
+        let event = Export::Disconnected(Client::default(), CloseReason::Left);
+        Call::own(station.address().clone(), event)
+    }
+
+    #[test]
+    fn news_is_looked_at_once_while_the_circuit_is_open_and_told_first_when_it_closes() {
+        let station = station();
+        for _ in 0..1_000 {
+            station.push(news(&station));
+        }
+        let alive = Export::Alive(Client::default(), 1);
+        station.push(Call::own(station.address().clone(), alive));
+        let refused = station.next_refused().unwrap();
+        assert!(!refused.export.is_news());
+        assert!(station.next_refused().is_none());
+        assert!(
+            station.queue.borrow().is_empty(),
+            "nobody walks over it again"
+        );
+        station.push(refused);
+        for _ in 0..1_000 {
+            assert!(station.next_call().unwrap().export.is_news());
+        }
+        let first = station.next_call().unwrap();
+        assert!(!first.export.is_news());
+        station.put_back(news(&station));
+        station.push(first);
+        assert_eq!(station.drain().len(), 2);
     }
 }

@@ -60,10 +60,20 @@ fn news_that_no_replica_could_be_made_for_is_told_once_there_is_one() {
 #[test]
 fn no_more_events_wait_than_may() {
     let mut rig = Rig::new(&[("a", "server started")]);
+    let lines = Lines::default();
+    let said = Arc::clone(&lines.0);
+    let _listening = tracing::subscriber::set_default(lines);
     for _ in 0..=TOLD_MAX {
         rig.obey(Order::Event(ServerEvent::Started));
     }
     assert_eq!(rig.home.queued(), TOLD_MAX as usize);
+    for _ in 0..2 {
+        rig.obey(Order::Event(ServerEvent::Started));
+    }
+    let line = "1 event(s) were lost on modules that are too far behind";
+    let text = said.lock().unwrap().clone();
+    assert_eq!(text.matches("were lost").count(), 1, "{text}");
+    assert!(text.contains(line), "{text}");
     rig.home.run_next(Now::default());
     rig.obey(Order::Event(ServerEvent::Started));
     assert_eq!(rig.home.queued(), TOLD_MAX as usize);
@@ -147,4 +157,20 @@ fn the_log_says_why_a_module_began_anew_and_from_where() {
     rig.ask("a", "n");
     let line = "message=started anew from the snapshot of its last swap, after";
     assert!(said.lock().unwrap().contains(line), "{said:?}");
+}
+
+#[test]
+fn why_a_module_ended_forges_no_line_of_the_log_and_is_kept_cut() {
+    let mut rig = Rig::new(&[("a", "action e echo")]);
+    let seat = rig.home.seats[0].as_mut().unwrap();
+    let text = format!("a\u{1b}[31m\n{}", "x".repeat(1_000_000));
+    let fault = Err(Fault::Ended(Ending::Trap, text));
+    seat.slot.ended(
+        &Export::Step(crate::export::Wake::Started),
+        fault,
+        Now::default(),
+    );
+    let kept = seat.slot.ending.clone().unwrap();
+    assert!(kept.contains("a\\u{1b}[31m\n    x"), "{}", &kept[..100]);
+    assert!(kept.len() < 2 * crate::limits::LOG_BYTES_MAX);
 }

@@ -166,3 +166,72 @@ fn a_panic_in_a_replica_ends_the_worker_and_leaves_nobody_waiting() {
     });
     assert!(ended.unwrap_err().is_panic());
 }
+
+fn remove(rig: &Rig, module: &str) -> oneshot::Receiver<()> {
+    let (done, gone) = oneshot::channel();
+    rig.send(Mail::Order(Order::Remove {
+        copy: address(module),
+        reason: StopReason::Unloaded,
+        done,
+    }));
+    gone
+}
+
+#[test]
+fn a_copy_that_is_removed_while_it_starts_is_stopped_before_anybody_hears_that_it_is_gone() {
+    with_worker(async |rig| {
+        let (install, mut came) = rig.new_code("a", "start sleep 200", |_| {});
+        rig.send(Mail::Order(Order::Install(install)));
+        pass(1).await;
+        let mut gone = remove(rig, "a");
+        let (again, refused) = rig.new_code("a", "", |_| {});
+        rig.send(Mail::Order(Order::Install(again)));
+        assert!(refused.await.unwrap().is_err(), "its name is still taken");
+        pass(100).await;
+        assert!(came.try_recv().is_err() && gone.try_recv().is_err());
+        assert!(rig.log().is_empty());
+        gone.await.unwrap();
+        assert!(came.await.unwrap().is_err());
+        assert_eq!(rig.log(), ["a: start Loaded", "a: stop Unloaded"]);
+        assert_eq!(rig.ask("a", "x").await, "Unknown");
+        rig.install("a", "action e echo").await;
+        assert_eq!(rig.ask("a", "e").await, "hi");
+    });
+}
+
+#[test]
+fn a_copy_whose_start_fails_while_it_is_removed_is_gone() {
+    with_worker(async |rig| {
+        let (install, came) = rig.new_code("a", "start sleep 5000", |_| {});
+        rig.send(Mail::Order(Order::Install(install)));
+        pass(1).await;
+        remove(rig, "a").await.unwrap();
+        assert!(came.await.unwrap().is_err());
+        rig.install("a", "action e echo").await;
+    });
+}
+
+#[test]
+fn further_replicas_are_made_once_there_is_room_again() {
+    with_worker(async |rig| {
+        rig.install_some("a", "action s sleep 100\naction e echo", 4)
+            .await;
+        // The shard is behind: the worker has no room for what its replicas leave.
+        let large = Effect::Publish {
+            topic: "t".into(),
+            payload: vec![0; 2 * usize::try_from(EFFECTS_BYTES_MAX).unwrap()].into(),
+            delivery: cohnect_capabilities::Delivery::Unreliable,
+        };
+        let mail = Mail::Effects("a".into(), vec![large]);
+        rig.post.deliver(WORKER, HomeId(0), &mut vec![mail]);
+        let began = rig.world.now().monotonic_us;
+        let calls: Vec<_> = (0..4).map(|_| rig.push("a", "s", "hi")).collect();
+        pass(10).await;
+        rig.post.collect(HomeId(0), &mut Vec::new());
+        for call in calls {
+            assert_eq!(text_of(&call.await.unwrap()), "hi");
+        }
+        let took = rig.world.now().monotonic_us - began;
+        assert!(took < 200_000, "all four at once: {took} µs");
+    });
+}
