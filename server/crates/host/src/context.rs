@@ -327,6 +327,12 @@ impl Context {
         self.deadline.overrun_us(&*self.charter.capabilities.cpu)
     }
 
+    /// A further slice of a call on a worker begins. Its guest gives its turn up at the first tick, so that none would show how long it ran.
+    pub fn resume(&mut self) {
+        let began_us = self.charter.capabilities.cpu.thread_us();
+        self.deadline.resume_at(began_us);
+    }
+
     /// The slice of a call on a worker ends: it waits, or gave its turn up.
     pub fn pause(&mut self) {
         self.deadline.pause(&*self.charter.capabilities.cpu);
