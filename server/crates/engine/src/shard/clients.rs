@@ -51,7 +51,10 @@ pub(crate) struct Connecting {
 
 /// An open stream.
 pub(crate) struct Stream {
+    /// The client's number for it: the request that opened it. No two of a client have the same.
     pub(crate) id: u32,
+    /// The server's own number for it, never given twice: the client may close a stream and use its id again while a handler is still being asked.
+    pub(crate) serial: u64,
     pub(crate) topic: Arc<str>,
     pub(crate) stage: StreamStage,
 }
