@@ -1,5 +1,5 @@
 //! The control thread: loads the modules, watches their files and the flags, hears the system's signals, and drains the server when one of them, or a
-//! home that has fallen, ends it. It compiles and swaps, so it may wait; while it does, it goes on listening for its end.
+//! home that has fallen, ends it. It compiles and swaps, so it may wait; while it waits, and between two modules that it compiles, it listens for its end.
 
 use core::time::Duration;
 

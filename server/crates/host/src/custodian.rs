@@ -209,6 +209,8 @@ impl Custodian {
             if known {
                 continue;
             }
+            // Compiling takes its time and waits for nobody; whoever tends the custodian may want to hear of other things in between.
+            tokio::task::yield_now().await;
             reports.push(self.bring(name, found, reason).await);
         }
         reports
