@@ -65,6 +65,8 @@ pub struct Home {
     /// What starts, stops and swaps left, to be carried out by whoever asks next.
     finished: VecDeque<Finished>,
     numbers: Arc<ReplicaNumbers>,
+    /// The tick at which the thread's CPU was looked at last, and what it showed.
+    seen: (u64, u64),
     /// The last moment that was passed in; relates the two clocks to each other.
     now: Now,
 }
@@ -102,6 +104,7 @@ impl Home {
             window: 0,
             finished: VecDeque::new(),
             numbers: Arc::new(ReplicaNumbers::new(id)),
+            seen: (u64::MAX, 0),
             now: Now::default(),
         }
     }
@@ -173,6 +176,11 @@ impl Home {
         self.hold_ticker();
         let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
         let tick = self.ticker.ticks();
+        // Once a tick, so that most calls pay for no look at the CPU's clock.
+        if self.seen.0 != tick {
+            self.seen = (tick, seat.slot.cpu_us());
+        }
+        let lived = seat.slot.lives();
         let ran = at_once(seat.slot.run(
             &mut call.export,
             core::mem::take(&mut call.chain),
@@ -182,6 +190,10 @@ impl Home {
         let ticks = self.ticker.ticks().wrapping_sub(tick);
         if ticks > 0 {
             seat.budget.charge(Budget::window(now.monotonic_us), ticks);
+        }
+        // A replica that was made for this call was judged by another budget.
+        if ticks > 1 && lived {
+            seat.slot.charge(ticks, self.seen.1, now);
         }
         let answer = core::mem::replace(&mut call.answer, Answer::Nobody);
         if !ran.heard && call.export.is_news() {

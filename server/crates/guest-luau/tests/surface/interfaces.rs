@@ -351,3 +351,33 @@ fn json_goes_both_ways() {
         assert!(text.contains(found), "{value}: {text}");
     }
 }
+
+#[test]
+fn a_list_has_bytes_in_all_and_a_text_has_a_length() {
+    let bench = Bench::new();
+    for body in [
+        r#"t.state.get_many("shared", table.create(300, string.rep("x", 4e6)))"#,
+        r#"t.state.get_many("shared", table.create(300, string.rep("x", 4e3)))"#,
+        r#"t.clients.send_each(table.create(300, { to = request.client.id, payload = buffer.create(4e3) }), 1)"#,
+        r#"t.tags.replace(request.client.id, table.create(300, string.rep("x", 4e3)))"#,
+        r#"t.logging.log("info", "text", { a = string.rep("x", 6e5), b = string.rep("y", 6e5) })"#,
+        r#"t.state.get("shared", string.rep("x", 4e6))"#,
+    ] {
+        let (answer, _) = run(
+            &bench,
+            &format!(
+                "local ok, problem = pcall(function() {body} end) return `{{ok}} {{problem}}`"
+            ),
+        );
+        let said = answer.expect("it answers");
+        assert!(
+            said.starts_with("false") && said.contains("at most 1048576 bytes"),
+            "{body}: {said}"
+        );
+    }
+    shows(
+        &bench,
+        r#"#assert(t.state.get_many("shared", table.create(100, "a"))) >= 0"#,
+        "true",
+    );
+}

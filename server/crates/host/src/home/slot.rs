@@ -13,6 +13,7 @@ use super::body::{Body, Code, Lane, ReplicaNumbers, call_for_setup, log_fault, m
 use super::circuit::Circuit;
 use super::schedule::Schedule;
 use crate::context::{Arming, Identity, Outlet, Phase};
+use crate::deadline::TICK_PERIOD;
 use crate::escaped::Escaped;
 use crate::export::{
     Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartReason, StopReason, Wake,
@@ -186,6 +187,39 @@ impl Slot {
         match outcome {
             Err(Fault::Ended(..)) => self.ended(export, outcome, now),
             Ok(_) | Err(Fault::Raised(_)) => self.returned(export, outcome, now),
+        }
+    }
+
+    /// What the thread's CPU clock shows.
+    pub(super) fn cpu_us(&self) -> u64 {
+        self.code.charter.capabilities.cpu.thread_us()
+    }
+
+    /// Whether there is a replica.
+    pub(super) const fn lives(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// This many ticks fell into a call on a shard that has returned. The call's own clock begins at the first tick that its guest looks at, so a library
+    /// function that looks at none would be free: what the ticks show, and the thread's CPU since before the call confirms, counts for the circuit. Either
+    /// alone would blame a call for what it had no part in: for not being scheduled, or for a tick that came late.
+    pub(super) fn charge(&mut self, ticks: u64, cpu_before_us: u64, now: Now) {
+        let cpu_us = self.cpu_us().saturating_sub(cpu_before_us);
+        let Some(body) = self.body.as_mut() else {
+            return;
+        };
+        // The first tick may have come right after the call began.
+        let period_us = u64::try_from(TICK_PERIOD.as_micros()).unwrap_or(u64::MAX);
+        let used_us = ticks
+            .saturating_sub(1)
+            .saturating_mul(period_us)
+            .min(cpu_us);
+        let budget_us = self.code.charter.limits.deadline.as_micros();
+        let over_us = used_us
+            .saturating_sub(u64::try_from(budget_us).unwrap_or(u64::MAX))
+            .saturating_sub(body.context().overrun_us());
+        if over_us > 0 && self.circuit.overran(now.monotonic_us, over_us) {
+            self.open(now, "its calls used too much CPU");
         }
     }
 
