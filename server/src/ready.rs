@@ -1,6 +1,8 @@
 //! The ready file: written, atomically, once the server can answer, and read by whoever wants to speak to it.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -62,6 +64,17 @@ impl Ready {
     }
 }
 
+/// Makes a folder that only its owner may enter, and those above it that are missing; one that is there keeps its mode.
+///
+/// # Errors
+/// The system's.
+pub fn make_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
 /// Writes a file beside itself and renames it into its place.
 ///
 /// # Errors
@@ -71,7 +84,7 @@ pub fn write_atomically(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(folder)
+    make_folder(folder)
         .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     let name = file
         .file_name()
@@ -81,7 +94,13 @@ pub fn write_atomically(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         name.to_string_lossy(),
         std::process::id()
     ));
-    std::fs::write(&temporary, bytes)
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut out| out.write_all(bytes))
         .and_then(|()| std::fs::rename(&temporary, file))
         .with_context(|| format!("{} cannot be written", file.display()))
 }
@@ -115,5 +134,11 @@ mod tests {
             1,
             "no temporary file stays"
         );
+        let mode = |path: &Path| {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(mode(&folder.path().join(".cohnect")), 0o700);
     }
 }
