@@ -55,6 +55,16 @@ impl Ready {
                 .is_ok_and(|name| name.trim() == "cohnect")
     }
 
+    /// Whether the server that wrote the file has certainly ended: the system knows its processes, and this one is not there or is another program.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let name = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        let Ok(own) = name("self") else {
+            return false;
+        };
+        !name(&self.pid.to_string()).is_ok_and(|name| name == own || name.trim() == "cohnect")
+    }
+
     /// The file that a development server wrote: `.cohnect/server.json` in `from` or the nearest folder above it.
     #[must_use]
     pub fn find(from: &Path) -> Option<PathBuf> {
@@ -108,6 +118,21 @@ pub fn write_atomically(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_whose_process_is_not_there_is_gone() {
+        let ready = |pid| Ready {
+            version: "0.1.0".into(),
+            pid,
+            udp: "127.0.0.1:4000".parse().unwrap(),
+            server_key: "00".repeat(32),
+            server_uuid: "u".into(),
+            shards: 1,
+        };
+        // Beyond the largest number that Linux gives a process.
+        assert!(ready(u32::MAX).is_gone());
+        assert!(!ready(std::process::id()).is_gone());
+    }
 
     #[test]
     fn the_file_is_found_from_a_folder_below() {

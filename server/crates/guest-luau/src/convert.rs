@@ -10,6 +10,7 @@ use bytes::Bytes;
 use cohnect_capabilities::{ClientId, InstanceId};
 use mlua::{FromLua, Lua, Table, Value};
 
+use crate::binding::Unfit;
 use crate::host::Host;
 
 pub(crate) use data::{Params, ParamsEach};
@@ -116,10 +117,10 @@ pub(crate) trait IntoLuau {
 pub(crate) struct Arg<T>(pub(crate) T);
 
 impl<T: FromLuau> FromLua for Arg<T> {
-    fn from_lua(value: Value, _lua: &Lua) -> mlua::Result<Self> {
+    fn from_lua(value: Value, lua: &Lua) -> mlua::Result<Self> {
         T::from_luau(&value)
             .map(Self)
-            .map_err(|mismatch| mlua::Error::runtime(mismatch.0))
+            .map_err(|mismatch| mlua::Error::external(Unfit::new(lua, mismatch.0)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! of calls that it can no longer run. A worker's replicas are driven by [`crate::worker`].
 
 mod aside;
+mod blame;
 pub(crate) mod body;
 mod budget;
 mod circuit;

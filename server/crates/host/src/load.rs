@@ -166,9 +166,11 @@ impl Look<'_> {
             }
             (None, many) => {
                 let names: Vec<_> = many.iter().map(|p| p.display().to_string()).collect();
+                let manifest = lone.code.first().map(|path| path.with_extension("toml"));
                 return Err(LoadError::new(format!(
-                    "two modules are named `{stem}`: {}",
-                    names.join(" and ")
+                    "two modules are named `{stem}`: {}; say in {} which is the `entry`, or rename one",
+                    names.join(" and "),
+                    shown(manifest.as_deref())
                 )));
             }
         };
@@ -613,7 +615,7 @@ mod tests {
     fn what_is_ambiguous_or_missing_is_named() {
         assert_eq!(
             problem(&[("a.script", ""), ("a.other", "")], "a"),
-            "two modules are named `a`: a.other and a.script"
+            "two modules are named `a`: a.other and a.script; say in a.toml which is the `entry`, or rename one"
         );
         assert_eq!(
             problem(&[("a.script", ""), ("a/a.script", "")], "a"),

@@ -5,6 +5,7 @@ use cohnect_capabilities::state::Place;
 use cohnect_capabilities::{
     Audience, ClientId, CloseReason, Delivery, Effect, Error, Payload, Scalar,
 };
+use cohnect_host::export::Fault;
 
 use super::bench::{ADA, ADA_TEXT, Bench};
 
@@ -221,7 +222,10 @@ fn what_does_not_fit_says_what_would() {
             "t.state.add('shared', {}, 1)",
             "expected a string, got table",
         ),
-        ("t.state.add('shared', 'n', 1.5)", "expected a whole number"),
+        (
+            "t.state.add('shared', 'n', 1.5)",
+            "state.add: expected a whole number",
+        ),
         ("t.state.add('shared', 'n', 2^60)", "up to 2^53"),
         (
             "t.state.set('shared', 'n', 5)",
@@ -263,6 +267,31 @@ fn what_does_not_fit_says_what_would() {
             text.contains(found),
             "{call}\n says: {text}\n  not: {found}"
         );
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_logged_with_its_function_and_its_argument() {
+    let bench = Bench::new();
+    for (call, said) in [
+        (
+            "t.state.add('shared', 'x', 'y')",
+            "state.add: delta: expected a whole number up to 2^53, got \"y\"",
+        ),
+        (
+            "t.clients.send(request.client.id, 0x0100, '', { chanel = 1 })",
+            "clients.send: options: ",
+        ),
+    ] {
+        let mut module = bench.load(&format!(
+            r#"
+            local t = {{ state = require("@cohnect/state"), clients = require("@cohnect/clients") }}
+            return {{ action = {{ run = function(request) return {call} end }} }}"#
+        ));
+        let Fault::Raised(text) = module.fault("run") else {
+            panic!("{call} ended the replica");
+        };
+        assert!(text.contains(said), "{call}: {text}");
     }
 }
 

@@ -9,6 +9,7 @@ use cohnect_capabilities::mailbox::Place;
 use cohnect_capabilities::{Effect, Error};
 
 use super::aside::Aside;
+use super::blame;
 use super::body::{Body, Code, Lane, ReplicaNumbers, call_for_setup, log_fault, make};
 use super::circuit::Circuit;
 use super::schedule::Schedule;
@@ -302,10 +303,7 @@ impl Slot {
     }
 
     fn returned(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
-        let outcome = match self.mistake(&outcome) {
-            Some(text) => Err(Fault::Raised(text)),
-            None => outcome,
-        };
+        let outcome = blame::judge(self.body.as_mut(), &self.identity, export, outcome);
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
         } else if let Ok(
@@ -346,22 +344,10 @@ impl Slot {
         }
     }
 
-    /// What the module itself did wrong, where it answers its caller as if he had.
-    fn mistake(&mut self, outcome: &Outcome) -> Option<String> {
-        match outcome {
-            Ok(
-                Returned::Answer(Err(error))
-                | Returned::Admission(Err(error))
-                | Returned::Subscribed(Err(error)),
-            ) => self.body.as_mut()?.context().mistake(error),
-            Ok(_) | Err(_) => None,
-        }
-    }
-
     pub(super) fn ended(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
-            self.ending = Some(format!("`{}`: {fault}", export.name()));
+            self.ending = Some(blame::in_short(export, fault));
         }
         self.body = None;
         self.schedule.finish(export, &outcome, now);
