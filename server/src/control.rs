@@ -49,7 +49,7 @@ impl Control<'_> {
         // Loading and swapping wait for the homes' answers; a home that has fallen gives none, and nobody should have to wait for a module to be heard.
         let ended = tokio::select! {
             biased;
-            () = told.to_end() => Ok(()),
+            () = told.come() => Ok(()),
             fault = self.fallen() => Err(fault),
             problem = self.tend(&mut custodian) => problem.map(|never| match never {}),
         };
@@ -262,7 +262,7 @@ impl Told {
         })
     }
 
-    async fn to_end(&mut self) {
+    async fn come(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -452,7 +452,21 @@ impl Context {
                 " (the database `{0}`: the server's configuration has no [database.{0}])",
                 self.database
             ),
-            _ => return,
+            Error::NotFound
+            | Error::AlreadyExists
+            | Error::Denied
+            | Error::Conflict
+            | Error::Aborted
+            | Error::Busy
+            | Error::Closed
+            | Error::Timeout
+            | Error::WouldBlock
+            | Error::Recursive
+            | Error::Trapped
+            | Error::Unavailable(_)
+            | Error::Unsupported
+            | Error::Failed(_)
+            | Error::Other(_) => return,
         };
         self.mistakes.push(Refused {
             function,
