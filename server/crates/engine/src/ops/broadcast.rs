@@ -76,6 +76,11 @@ impl Shard {
         let stages = Arc::clone(&walk.stages);
         while let Some(stage) = stages.get(walk.next) {
             let id = walk.message.sender.id;
+            // Before anything else may fail: who has no right to pass the stage does not pass it because it is busy.
+            if !self.directory.fits(id, &stage.claim.requires) {
+                self.end_walk(*walk, Err(Error::Denied));
+                return;
+            }
             let elsewhere = self.home_of(stage, id).filter(|home| *home != self.id);
             if let Some(home) = elsewhere {
                 match self.hand_over_walk(home, walk) {
@@ -90,10 +95,6 @@ impl Shard {
                 continue;
             }
             walk.next += 1;
-            if !self.directory.fits(id, &stage.claim.requires) {
-                self.end_walk(*walk, Err(Error::Denied));
-                return;
-            }
             match self.route(&stage.module, id) {
                 Ok(route) => {
                     walk.message.sender = self.as_caller(id, stage.claim.wants);
