@@ -32,7 +32,7 @@ use requests::OpenRequests;
 use send_queue::{Message, SendQueue};
 
 use crate::header::HEADER_LEN;
-use crate::limits::{BODY_LEN_MAX, CHANNELS, WINDOW_TO_CLIENT, WINDOW_TO_SERVER};
+use crate::limits::{BODY_LEN_MAX, CHANNELS, MESSAGE_LEN_MAX, WINDOW_TO_CLIENT, WINDOW_TO_SERVER};
 use crate::ops::{Detail, Outcome};
 use crate::recovery::{Arrivals, PacketNumbers, Recovery};
 use crate::wire::{CloseCode, Mode, OpKind};
@@ -106,8 +106,7 @@ impl<K: PacketKey> Session<K> {
             peer: setup.peer,
             number: setup.number,
             clear,
-            message_len_max: BODY_LEN_MAX
-                .min(usize::try_from(setup.peer_max_message).unwrap_or(BODY_LEN_MAX)),
+            message_len_max: message_len_max(setup.peer_max_message),
             replay: ReplayWindow::new(),
             arrivals: Arrivals::new(setup.max_ack_delay),
             spaces: ReceiveSpaces::new(),
@@ -363,6 +362,13 @@ impl<K: PacketKey> Session<K> {
             + self.spaces.heap_len()
             + self.requests.heap_len()
     }
+}
+
+/// What fits one frame is always taken, whatever the peer announces (PROTOCOL.md 3.3). Until fragments exist nothing longer is sent either.
+fn message_len_max(announced: u32) -> usize {
+    usize::try_from(announced)
+        .unwrap_or(usize::MAX)
+        .clamp(BODY_LEN_MAX, MESSAGE_LEN_MAX as usize)
 }
 
 impl<K> fmt::Debug for Session<K> {

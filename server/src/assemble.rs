@@ -94,7 +94,7 @@ pub fn assemble(
     surroundings: Surroundings,
 ) -> anyhow::Result<Parts> {
     let data = &config.server.data_dir;
-    std::fs::create_dir_all(data)
+    crate::ready::make_folder(data)
         .with_context(|| format!("the data folder {} cannot be made", data.display()))?;
     let backends = Backends(Some(
         tokio::runtime::Builder::new_multi_thread()

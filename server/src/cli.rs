@@ -29,7 +29,7 @@ pub struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a folder while you work on it: anonymous clients, loopback only, modules reloaded when you save.
+    /// Serve a folder while you work on it: anonymous clients, loopback unless --listen says otherwise, modules reloaded when you save.
     Dev(Dev),
     /// Serve for real, by a configuration file.
     Serve(Serve),
@@ -47,7 +47,7 @@ pub enum Command {
     Get(Get),
     /// Write a value.
     Set(Set),
-    /// Change this client's own tags.
+    /// Change this client's own tags; they end with the command's session, so this only shows whether they are allowed.
     Tags(Tags),
     /// Listen on a topic until it ends.
     Stream(Stream),
@@ -182,7 +182,7 @@ pub struct Call {
 pub struct Get {
     /// The key.
     pub key: String,
-    /// `shared`, `mine`, or the name of a scope.
+    /// `shared`, `mine` (ends with the command's session), or the name of a scope.
     #[arg(long, default_value = "shared")]
     pub scope: String,
     #[command(flatten)]
@@ -207,7 +207,7 @@ pub struct Set {
     /// Only if the version is this one; 0: only if the key is absent.
     #[arg(long, value_name = "VERSION")]
     pub expected: Option<u64>,
-    /// `shared`, `mine`, or the name of a scope.
+    /// `shared`, `mine` (ends with the command's session), or the name of a scope.
     #[arg(long, default_value = "shared")]
     pub scope: String,
     #[command(flatten)]

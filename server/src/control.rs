@@ -1,5 +1,5 @@
 //! The control thread: loads the modules, watches their files and the flags, hears the system's signals, and drains the server when one of them, or a
-//! home that has fallen, ends it. It compiles and swaps, so it may wait; while it does, it goes on listening for its end.
+//! home that has fallen, ends it. It compiles and swaps, so it may wait; while it waits, and between two modules that it compiles, it listens for its end.
 
 use core::time::Duration;
 
@@ -49,7 +49,7 @@ impl Control<'_> {
         // Loading and swapping wait for the homes' answers; a home that has fallen gives none, and nobody should have to wait for a module to be heard.
         let ended = tokio::select! {
             biased;
-            () = told.to_end() => Ok(()),
+            () = told.come() => Ok(()),
             fault = self.fallen() => Err(fault),
             problem = self.tend(&mut custodian) => problem.map(|never| match never {}),
         };
@@ -72,16 +72,20 @@ impl Control<'_> {
         custodian.announce(&ServerEvent::Started);
         self.say_hello();
         let mut watch = Watch::new(scan);
+        let mut doubt = Doubt::default();
         loop {
             let again = watch
                 .next_us()
+                .into_iter()
+                .chain(doubt.again_us)
+                .min()
                 .map(|at| Duration::from_micros(at.saturating_sub(self.clock.monotonic_us())));
             tokio::select! {
                 biased;
                 () = pause(again) => {}
                 () = watcher.changed() => {}
             }
-            self.reload_flags(custodian);
+            self.reload_flags(custodian, &mut doubt);
             if !self.config.server.watch {
                 continue;
             }
@@ -165,19 +169,58 @@ impl Control<'_> {
         Ok(watcher)
     }
 
-    fn reload_flags(&self, custodian: &Custodian) {
+    fn reload_flags(&self, custodian: &Custodian, doubt: &mut Doubt) {
         let flags = &self.parts.flags;
         if flags.file().is_none() {
             return;
         }
         match flags.reload() {
             Ok(changed) => {
+                *doubt = Doubt::default();
                 for flag in changed {
                     tracing::info!("flag {flag} has changed");
                     custodian.announce(&ServerEvent::FlagChanged(flag));
                 }
             }
-            Err(e) => tracing::warn!("the flags stay as they were: {e}"),
+            Err(e) => {
+                if let Some(e) = doubt.about(self.clock.monotonic_us(), e.to_string()) {
+                    tracing::warn!("the flags stay as they were: {e}");
+                }
+            }
+        }
+    }
+}
+
+/// A flag file that cannot be read, which may only be half-written: a plain save empties the file first.
+#[derive(Debug, Default)]
+struct Doubt {
+    /// When to look again.
+    again_us: Option<u64>,
+    /// What the log says of the file already, so that a change elsewhere does not repeat it.
+    said: Option<String>,
+}
+
+impl Doubt {
+    /// As patient as with the modules' files.
+    const PATIENCE_US: u64 = 100_000;
+
+    /// What is to be said of the file now: nothing at the first look, nor twice.
+    fn about(&mut self, now_us: u64, problem: String) -> Option<String> {
+        if self.said.as_ref() == Some(&problem) {
+            self.again_us = None;
+            return None;
+        }
+        match self.again_us {
+            Some(at) if now_us >= at => {
+                self.again_us = None;
+                self.said = Some(problem.clone());
+                Some(problem)
+            }
+            Some(_) => None,
+            None => {
+                self.again_us = Some(now_us.saturating_add(Self::PATIENCE_US));
+                None
+            }
         }
     }
 }
@@ -219,10 +262,28 @@ impl Told {
         })
     }
 
-    async fn to_end(&mut self) {
+    async fn come(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_half_written_for_a_moment_is_not_complained_of() {
+        let mut doubt = Doubt::default();
+        assert_eq!(doubt.about(1_000, "half".into()), None);
+        assert_eq!(doubt.again_us, Some(101_000));
+        assert_eq!(doubt.about(50_000, "half".into()), None, "too early");
+        assert_eq!(doubt.about(101_000, "half".into()), Some("half".into()));
+        assert_eq!(doubt.again_us, None, "nothing more to look for");
+        assert_eq!(doubt.about(900_000, "half".into()), None, "said already");
+        assert_eq!(doubt.about(950_000, "other".into()), None);
+        assert_eq!(doubt.again_us, Some(1_050_000));
     }
 }

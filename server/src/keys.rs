@@ -27,7 +27,7 @@ pub fn make(file: &Path) -> anyhow::Result<StaticKeys> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        std::fs::create_dir_all(folder)
+        crate::ready::make_folder(folder)
             .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
     let keys = StaticKeys::generate(&mut SystemEntropy);

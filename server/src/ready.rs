@@ -1,6 +1,8 @@
 //! The ready file: written, atomically, once the server can answer, and read by whoever wants to speak to it.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -53,6 +55,16 @@ impl Ready {
                 .is_ok_and(|name| name.trim() == "cohnect")
     }
 
+    /// Whether the server that wrote the file has certainly ended: the system knows its processes, and this one is not there or is another program.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let name = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        let Ok(own) = name("self") else {
+            return false;
+        };
+        !name(&self.pid.to_string()).is_ok_and(|name| name == own || name.trim() == "cohnect")
+    }
+
     /// The file that a development server wrote: `.cohnect/server.json` in `from` or the nearest folder above it.
     #[must_use]
     pub fn find(from: &Path) -> Option<PathBuf> {
@@ -60,6 +72,17 @@ impl Ready {
             .map(|folder| folder.join(".cohnect/server.json"))
             .find(|file| file.is_file())
     }
+}
+
+/// Makes a folder that only its owner may enter, and those above it that are missing; one that is there keeps its mode.
+///
+/// # Errors
+/// The system's.
+pub fn make_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
 /// Writes a file beside itself and renames it into its place.
@@ -71,7 +94,7 @@ pub fn write_atomically(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(folder)
+    make_folder(folder)
         .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     let name = file
         .file_name()
@@ -81,7 +104,13 @@ pub fn write_atomically(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         name.to_string_lossy(),
         std::process::id()
     ));
-    std::fs::write(&temporary, bytes)
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut out| out.write_all(bytes))
         .and_then(|()| std::fs::rename(&temporary, file))
         .with_context(|| format!("{} cannot be written", file.display()))
 }
@@ -89,6 +118,21 @@ pub fn write_atomically(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_whose_process_is_not_there_is_gone() {
+        let ready = |pid| Ready {
+            version: "0.1.0".into(),
+            pid,
+            udp: "127.0.0.1:4000".parse().unwrap(),
+            server_key: "00".repeat(32),
+            server_uuid: "u".into(),
+            shards: 1,
+        };
+        // Beyond the largest number that Linux gives a process.
+        assert!(ready(u32::MAX).is_gone());
+        assert!(!ready(std::process::id()).is_gone());
+    }
 
     #[test]
     fn the_file_is_found_from_a_folder_below() {
@@ -115,5 +159,11 @@ mod tests {
             1,
             "no temporary file stays"
         );
+        let mode = |path: &Path| {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(mode(&folder.path().join(".cohnect")), 0o700);
     }
 }

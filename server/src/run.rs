@@ -1,5 +1,5 @@
 //! Runs a server from its start to its end: opens the door, starts the threads, and joins them when it ends. What the control thread does in between is
-//! [`crate::control`]'s.
+//! `control`'s.
 
 use core::time::Duration;
 use std::path::PathBuf;

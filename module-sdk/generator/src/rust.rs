@@ -80,6 +80,13 @@ pub(crate) fn binding(contract: &Contract, interface: &str) -> Result<String> {
     Ok(text)
 }
 
+/// The names of the parameters, as a list of string literals.
+fn names(function: &Function) -> String {
+    let quoted = |name: &str| format!("{:?}", snake(name));
+    let names: Vec<_> = function.params.iter().map(|p| quoted(&p.name)).collect();
+    names.join(", ")
+}
+
 struct Writer<'a> {
     contract: &'a Contract,
     interface: &'a str,
@@ -125,9 +132,14 @@ impl Writer<'_> {
             };
         }
         Ok(format!(
-            "binder.{kind}({name:?}, HostFunction::{}{}, |entered, {}: {}| {{ {call} }})?;\n",
+            "binder.{kind}({name:?}, HostFunction::{}{}, &[{}], |entered, {}: {}| {{ {call} }})?;\n",
             camel(self.interface),
             camel(&function.name),
+            if patterns.is_empty() {
+                String::new()
+            } else {
+                names(function)
+            },
             tuple(&patterns),
             tuple(&types),
         ))

@@ -279,6 +279,13 @@ fn server(connection: &Connection) -> Result<(SocketAddr, PublicKey), Failed> {
                 )
             })?;
             let ready = Ready::read(&file).map_err(|e| Failed::Usage(format!("{e:#}")))?;
+            if ready.is_gone() {
+                return Err(Failed::Connection(format!(
+                    "the server that wrote {} no longer runs (its process was {}). Start it again with `cohnect dev`, or give --server ADDR --key HEX",
+                    file.display(),
+                    ready.pid
+                )));
+            }
             (ready.udp.to_string(), ready.server_key)
         }
     };

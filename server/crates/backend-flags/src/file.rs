@@ -125,6 +125,11 @@ fn document(bytes: &[u8]) -> Result<Keys, Wrong> {
             // The place stands by itself, so it is cut from the text.
             let text = text.split(" at line ").next().unwrap_or_default();
             let place = Place::Line(error.line(), error.column());
+            let text = if error.is_data() {
+                text.to_owned()
+            } else {
+                format!("what is no JSON ({text})")
+            };
             Err(Wrong::new(place, text, expected))
         }
     }
@@ -332,7 +337,7 @@ mod tests {
         let cases = [
             (
                 "{\n  \"flags\": {,\n}".to_owned(),
-                "flags.json, line 2, column 13: found key must be a string; expected flagd's JSON: {\"flags\": {…}}",
+                "flags.json, line 2, column 13: found what is no JSON (key must be a string); expected flagd's JSON: {\"flags\": {…}}",
             ),
             (
                 "[]".to_owned(),

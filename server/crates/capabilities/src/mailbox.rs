@@ -50,6 +50,8 @@ pub struct Awaited {
 #[derive(Debug)]
 pub struct Place {
     taken: Arc<core::sync::atomic::AtomicU32>,
+    /// How many its taker has.
+    share: Option<Arc<core::sync::atomic::AtomicU32>>,
 }
 
 impl Place {
@@ -62,14 +64,24 @@ impl Place {
             .ok()
             .map(|_| Self {
                 taken: Arc::clone(taken),
+                share: None,
             })
+    }
+
+    /// Counts this place among those that its taker has.
+    #[must_use]
+    pub fn counted(mut self, share: &Arc<core::sync::atomic::AtomicU32>) -> Self {
+        share.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        self.share = Some(Arc::clone(share));
+        self
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.taken
-            .fetch_sub(1, core::sync::atomic::Ordering::Relaxed);
+        for counter in core::iter::once(&self.taken).chain(&self.share) {
+            counter.fetch_sub(1, core::sync::atomic::Ordering::Relaxed);
+        }
     }
 }
 

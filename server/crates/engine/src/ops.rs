@@ -77,6 +77,16 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// Whether it may wait in the queue of a module, beside those of other clients.
+    const fn calls_modules(self) -> bool {
+        match self {
+            Self::Execute | Self::Stream | Self::Broadcast | Self::Module => true,
+            Self::Get | Self::Set | Self::SetClientTags | Self::Unknown => false,
+        }
+    }
+}
+
 impl Shard {
     /// Begins an operation of a client that is here; holds it for one that is not yet let in.
     pub(crate) fn handle_operation(&mut self, op: Op) {
@@ -95,6 +105,9 @@ impl Shard {
         let reply = if op.request.is_some() && self.is_backlogged(op.client) {
             // Before the work is done: its answer would find no room.
             self.note_backlog(op.client);
+            Some(outcome::failed(Detail::BUSY))
+        } else if operation.calls_modules() && self.calls_enough(op.client) {
+            // Here and not where a stage is called: a stage that may be passed over must not be passed by asking too much.
             Some(outcome::failed(Detail::BUSY))
         } else {
             match operation {

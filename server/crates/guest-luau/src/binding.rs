@@ -6,7 +6,7 @@ use std::rc::Rc;
 use cohnect_capabilities::{BoxFuture, Error, Result};
 use cohnect_host::context::Entered;
 use cohnect_host::function::HostFunction;
-use mlua::{FromLuaMulti, Lua, Table, Value};
+use mlua::{FromLuaMulti, Function, Lua, Table, Value};
 
 use crate::convert::IntoLuau;
 use crate::host::Host;
@@ -32,6 +32,7 @@ impl<'a> Binder<'a> {
         &self,
         name: &str,
         function: HostFunction,
+        parameters: &'static [&'static str],
         work: impl Fn(&mut Entered<'_>, A) -> Result<T> + 'static,
     ) -> mlua::Result<()>
     where
@@ -43,7 +44,7 @@ impl<'a> Binder<'a> {
             let result = host.enter(function, |entered| work(entered, arguments));
             reply(&host, lua, function, result)
         })?;
-        self.table.raw_set(name, body)
+        self.keep(name, function, parameters, body)
     }
 
     /// A function that cannot fail by itself; where the host refuses it (while the module is only described), it raises and names itself.
@@ -51,6 +52,7 @@ impl<'a> Binder<'a> {
         &self,
         name: &str,
         function: HostFunction,
+        parameters: &'static [&'static str],
         work: impl Fn(&mut Entered<'_>, A) -> T + 'static,
     ) -> mlua::Result<()>
     where
@@ -64,7 +66,7 @@ impl<'a> Binder<'a> {
                 Err(error) => Err(refused(function, &error)),
             }
         })?;
-        self.table.raw_set(name, body)
+        self.keep(name, function, parameters, body)
     }
 
     /// A function without any result; it returns nothing.
@@ -72,6 +74,7 @@ impl<'a> Binder<'a> {
         &self,
         name: &str,
         function: HostFunction,
+        parameters: &'static [&'static str],
         work: impl Fn(&mut Entered<'_>, A) + 'static,
     ) -> mlua::Result<()>
     where
@@ -85,7 +88,7 @@ impl<'a> Binder<'a> {
             })
             .map_err(|error| refused(function, &error))
         })?;
-        self.table.raw_set(name, body)
+        self.keep(name, function, parameters, body)
     }
 
     /// A function that waits: on workers, in the call's own coroutine.
@@ -93,6 +96,7 @@ impl<'a> Binder<'a> {
         &self,
         name: &str,
         function: HostFunction,
+        parameters: &'static [&'static str],
         work: impl Fn(&mut Entered<'_>, A) -> Result<BoxFuture<'static, Result<T>>> + 'static,
     ) -> mlua::Result<()>
     where
@@ -115,6 +119,22 @@ impl<'a> Binder<'a> {
                 reply(&host, &lua.upgrade(), function, result)
             }
         })?;
+        self.keep(name, function, parameters, body)
+    }
+
+    fn keep(
+        &self,
+        name: &str,
+        function: HostFunction,
+        parameters: &'static [&'static str],
+        body: Function,
+    ) -> mlua::Result<()> {
+        let named = Named {
+            function,
+            parameters,
+        };
+        let mut known = self.host.functions.borrow_mut();
+        known.push((body.to_pointer(), named));
         self.table.raw_set(name, body)
     }
 
@@ -124,6 +144,60 @@ impl<'a> Binder<'a> {
         self.table
     }
 }
+
+/// A function of the contract, for messages about its arguments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named {
+    function: HostFunction,
+    parameters: &'static [&'static str],
+}
+
+/// An argument that does not fit, with the function that it was for.
+#[derive(Debug)]
+pub(crate) struct Unfit {
+    named: Option<Named>,
+    text: String,
+}
+
+impl Unfit {
+    /// What was expected of an argument of the function that runs. Only what does not fit pays for finding out which that is.
+    pub(crate) fn new(lua: &Lua, text: String) -> Self {
+        // A function that waits converts its arguments one call further in.
+        let named = lua.app_data_ref::<Rc<Host>>().and_then(|host| {
+            let known = host.functions.borrow();
+            (0..2).find_map(|level| {
+                let at = lua.inspect_stack(level, |debug| debug.function().to_pointer())?;
+                let found = known.iter().find(|(pointer, _)| *pointer == at)?;
+                Some(found.1)
+            })
+        });
+        Self { named, text }
+    }
+
+    /// With the name of the argument at this place, counted from 1.
+    pub(crate) fn at(&self, place: usize) -> String {
+        let parameter = self
+            .named
+            .and_then(|named| named.parameters.get(place.checked_sub(1)?).copied());
+        match (self.named, parameter) {
+            (Some(named), Some(parameter)) => {
+                format!("{}: {parameter}: {}", label(named.function), self.text)
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl core::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.named {
+            Some(named) => write!(f, "{}: {}", label(named.function), self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+impl core::error::Error for Unfit {}
 
 /// Only the call's own coroutine may wait: one that the script made would hand its waiting to whoever resumed it.
 pub(crate) fn may_wait(lua: &Lua, host: &Host) -> Result<()> {
@@ -154,10 +228,15 @@ pub(crate) fn reply<T: IntoLuau>(
 }
 
 pub(crate) fn refused(function: HostFunction, error: &Error) -> mlua::Error {
+    mlua::Error::runtime(format!("{}: {error}", label(function)))
+}
+
+/// A function as a script writes it.
+fn label(function: HostFunction) -> String {
     let row = function.row();
-    mlua::Error::runtime(format!(
-        "{}.{}: {error}",
+    format!(
+        "{}.{}",
         row.interface.name().replace('-', "_"),
         row.name.replace('-', "_")
-    ))
+    )
 }

@@ -12,6 +12,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "send",
         HostFunction::ClientsSend,
+        &["to", "opcode", "payload", "options"],
         |entered,
          (Arg(mut to), Arg(mut opcode), Arg(mut payload), Arg(mut options)): (
             Arg<ClientId>,
@@ -25,6 +26,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "send_to",
         HostFunction::ClientsSendTo,
+        &["to", "opcode", "payload", "options", "except"],
         |entered,
          (Arg(mut to), Arg(mut opcode), Arg(mut payload), Arg(mut options), Arg(mut except)): (
             Arg<Audience>,
@@ -45,6 +47,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "send_each",
         HostFunction::ClientsSendEach,
+        &["items", "opcode", "options"],
         |entered,
          (Arg(mut items), Arg(mut opcode), Arg(mut options)): (
             Arg<Vec<Addressed>>,
@@ -55,6 +58,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "broadcast",
         HostFunction::ClientsBroadcast,
+        &["topic", "to", "payload", "options"],
         |entered,
          (Arg(mut topic), Arg(mut to), Arg(mut payload), Arg(mut options)): (
             Arg<String>,
@@ -68,21 +72,25 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "online",
         HostFunction::ClientsOnline,
+        &["id"],
         |entered, Arg(mut id): Arg<ClientId>| entered.clients_online(id.pass()),
     )?;
     binder.plain(
         "online_users",
         HostFunction::ClientsOnlineUsers,
+        &["users"],
         |entered, Arg(mut users): Arg<Vec<String>>| entered.clients_online_users(users.pass()),
     )?;
     binder.fallible(
         "info",
         HostFunction::ClientsInfo,
+        &["id"],
         |entered, Arg(mut id): Arg<ClientId>| entered.clients_info(id.pass()),
     )?;
     binder.fallible(
         "ids",
         HostFunction::ClientsIds,
+        &["who", "after", "limit"],
         |entered,
          (Arg(mut who), Arg(mut after), Arg(mut limit)): (
             Arg<Audience>,
@@ -93,6 +101,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "infos",
         HostFunction::ClientsInfos,
+        &["who", "after", "limit"],
         |entered,
          (Arg(mut who), Arg(mut after), Arg(mut limit)): (
             Arg<Audience>,
@@ -103,11 +112,13 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "count",
         HostFunction::ClientsCount,
+        &["who"],
         |entered, Arg(mut who): Arg<Audience>| entered.clients_count(who.pass()),
     )?;
     binder.fallible(
         "disconnect",
         HostFunction::ClientsDisconnect,
+        &["id", "reason", "message"],
         |entered,
          (Arg(mut id), Arg(mut reason), Arg(mut message)): (
             Arg<ClientId>,

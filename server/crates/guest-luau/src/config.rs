@@ -9,11 +9,13 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "get",
         HostFunction::ConfigGet,
+        &["key"],
         |entered, Arg(mut key): Arg<String>| entered.config_get(key.pass()),
     )?;
     binder.plain(
         "secret",
         HostFunction::ConfigSecret,
+        &["name"],
         |entered, Arg(mut name): Arg<String>| entered.config_secret(name.pass()),
     )?;
     Ok(())

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use cohnect_capabilities::{ClientId, InstanceId};
 use mlua::{FromLua, Lua, Table, Value};
 
+use crate::binding::Unfit;
 use crate::host::Host;
 
 pub(crate) use data::{Params, ParamsEach};
@@ -59,7 +60,53 @@ pub(crate) fn describe(value: &Value) -> String {
 /// Made from a Luau value. `nil` is zero wherever zero is sensible.
 pub(crate) trait FromLuau: Sized {
     fn from_luau(value: &Value) -> Result<Self, Mismatch>;
+
+    /// About how many bytes it copies, known before it does.
+    fn weight(value: &Value) -> usize {
+        weight(value)
+    }
 }
+
+/// What a number takes.
+const NUMBER_BYTES: usize = 8;
+
+/// The bytes of a value that is no table.
+pub(crate) fn weight(value: &Value) -> usize {
+    NUMBER_BYTES
+        + match value {
+            Value::String(text) => text.as_bytes().len(),
+            Value::Buffer(buffer) => buffer.len(),
+            _ => 0,
+        }
+}
+
+/// The bytes of one list that is passed to the host; a copy of it is none of the replica's memory. As much as a call may send in all, and 10,000 rows of a
+/// batch with ten numbers each.
+pub(crate) const LIST_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a list may still copy.
+pub(crate) struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(LIST_BYTES_MAX)
+    }
+}
+
+impl Budget {
+    /// The next item is about to be copied.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Mismatch> {
+        self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
+            Mismatch(format!(
+                "a list has at most {LIST_BYTES_MAX} bytes in all its items"
+            ))
+        })?;
+        Ok(())
+    }
+}
+
+/// Longest text of one argument in bytes: above each bound that the host knows for one, so that the copy of what it refuses is small.
+const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Becomes a Luau value.
 pub(crate) trait IntoLuau {
@@ -70,10 +117,10 @@ pub(crate) trait IntoLuau {
 pub(crate) struct Arg<T>(pub(crate) T);
 
 impl<T: FromLuau> FromLua for Arg<T> {
-    fn from_lua(value: Value, _lua: &Lua) -> mlua::Result<Self> {
+    fn from_lua(value: Value, lua: &Lua) -> mlua::Result<Self> {
         T::from_luau(&value)
             .map(Self)
-            .map_err(|mismatch| mlua::Error::runtime(mismatch.0))
+            .map_err(|mismatch| mlua::Error::external(Unfit::new(lua, mismatch.0)))
     }
 }
 
@@ -213,6 +260,9 @@ impl FromLuau for String {
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::Nil => Ok(Self::new()),
+            Value::String(text) if text.as_bytes().len() > TEXT_BYTES_MAX => Err(Mismatch(
+                format!("a text has at most {TEXT_BYTES_MAX} bytes"),
+            )),
             Value::String(text) => match text.to_str() {
                 Ok(text) => Ok((*text).to_owned()),
                 Err(_) => Err(Mismatch(
@@ -320,9 +370,10 @@ impl<T: FromLuau> FromLuau for Vec<T> {
                 "a list has at most {LIST_MAX} items, this one {length}"
             )));
         }
-        let mut list = Self::with_capacity(length);
+        let (mut list, mut budget) = (Self::with_capacity(length), Budget::default());
         for n in 1..=length {
             let item: Value = table.raw_get(n)?;
+            budget.take(T::weight(&item))?;
             list.push(T::from_luau(&item).map_err(|mismatch| mismatch.within(&n.to_string()))?);
         }
         Ok(list)

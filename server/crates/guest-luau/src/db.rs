@@ -15,6 +15,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.waiting(
         "query",
         HostFunction::DbQuery,
+        &["database", "statement", "params"],
         |entered,
          (Arg(mut database), Arg(mut statement), mut params): (
             Arg<String>,
@@ -25,6 +26,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.waiting(
         "execute",
         HostFunction::DbExecute,
+        &["database", "statement", "params"],
         |entered,
          (Arg(mut database), Arg(mut statement), mut params): (
             Arg<String>,
@@ -35,6 +37,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.waiting(
         "execute_batch",
         HostFunction::DbExecuteBatch,
+        &["database", "statement", "params"],
         |entered,
          (Arg(mut database), Arg(mut statement), Arg(mut params)): (
             Arg<String>,
@@ -45,6 +48,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.waiting(
         "begin",
         HostFunction::DbBegin,
+        &["database", "isolation"],
         |entered, (Arg(mut database), Arg(mut isolation)): (Arg<String>, Arg<Isolation>)| {
             entered.db_begin(database.pass(), isolation.pass())
         },
@@ -52,6 +56,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.waiting(
         "open",
         HostFunction::DbOpen,
+        &["database", "statement", "params"],
         |entered,
          (Arg(mut database), Arg(mut statement), mut params): (
             Arg<String>,

@@ -10,6 +10,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "enabled",
         HostFunction::FeatureFlagsEnabled,
+        &["name", "fallback"],
         |entered, (Arg(mut name), Arg(mut fallback)): (Arg<String>, Arg<bool>)| {
             entered.feature_flags_enabled(name.pass(), fallback.pass())
         },
@@ -17,6 +18,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "enabled_for",
         HostFunction::FeatureFlagsEnabledFor,
+        &["name", "who", "fallback"],
         |entered,
          (Arg(mut name), Arg(mut who), Arg(mut fallback)): (
             Arg<String>,
@@ -27,6 +29,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "value",
         HostFunction::FeatureFlagsValue,
+        &["name", "who"],
         |entered, (Arg(mut name), Arg(mut who)): (Arg<String>, Arg<Subject>)| {
             entered.feature_flags_value(name.pass(), who.pass())
         },

@@ -15,6 +15,7 @@ use cohnect_host::function::{HostFunction, Interface};
 use mlua::{Function, Lua, Table, Value};
 use rustc_hash::FxHashMap;
 
+use crate::binding::Named;
 use crate::resource::Resources;
 use crate::safepoint::{self, Judge, Sentence};
 
@@ -38,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) resources: Resources,
     /// The coroutine of the running call on a worker.
     pub(crate) outermost: Cell<*const core::ffi::c_void>,
+    /// The functions of the contract that scripts were given, by where Luau has them; some 70 at most.
+    pub(crate) functions: RefCell<Vec<(*const core::ffi::c_void, Named)>>,
     constants: OnceCell<Constants>,
     known: RefCell<Known>,
 }
@@ -86,6 +89,7 @@ impl Host {
             options: RefCell::default(),
             resources: Resources::default(),
             outermost: Cell::new(core::ptr::null()),
+            functions: RefCell::default(),
             constants: OnceCell::new(),
             known: RefCell::default(),
         })

@@ -7,6 +7,7 @@ use mlua::{Lua, LuaString, Table, Value};
 use serde_json::Value as Json;
 
 use crate::host::Host;
+use crate::tables::{Form, NODES_MAX, Stopped, Walk};
 
 /// Largest text in bytes, either way: sixteen messages; a text is worked on without a look at the clock.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
@@ -28,9 +29,14 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set(
         "encode",
         lua.create_function(move |lua, value: Value| {
-            let mut text = Vec::new();
-            encode(&shared, &value, &mut text, &mut Path::default())?;
-            lua.create_string(text)
+            let mut writer = Writer {
+                host: &shared,
+                text: Vec::new(),
+                path: Path::default(),
+                walk: Walk::bounded(),
+            };
+            writer.value(&value)?;
+            lua.create_string(writer.text)
         })?,
     )?;
     let shared = Rc::clone(host);
@@ -43,13 +49,24 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
                     crate::convert::describe(&text)
                 )));
             };
+            // What is too long is not copied.
+            let length = match &text {
+                Value::String(text) => text.as_bytes().len(),
+                Value::Buffer(buffer) => buffer.len(),
+                _ => 0,
+            };
+            if length > TEXT_BYTES_MAX {
+                let error = Error::limit("json-bytes", TEXT_BYTES_MAX as u64, length as u64);
+                return Ok(Err(shared.error(lua, &error)?));
+            }
             let bytes = match &text {
                 Value::String(text) => text.as_bytes().to_vec(),
                 Value::Buffer(buffer) => buffer.to_vec(),
                 _ => Vec::new(),
             };
-            if bytes.len() > TEXT_BYTES_MAX {
-                let error = Error::limit("json-bytes", TEXT_BYTES_MAX as u64, bytes.len() as u64);
+            let nodes = nodes(&bytes);
+            if nodes > NODES_MAX {
+                let error = Error::limit("json-values", NODES_MAX as u64, nodes as u64);
                 return Ok(Err(shared.error(lua, &error)?));
             }
             match serde_json::from_slice::<Json>(&bytes) {
@@ -106,132 +123,156 @@ impl Path {
     }
 }
 
-/// Whether a table is a list: its keys are 1 to n.
-pub(crate) fn is_list(table: &Table) -> mlua::Result<Option<usize>> {
-    let length = table.raw_len();
-    let mut count = 0_usize;
-    for pair in table.pairs::<Value, Value>() {
-        let (key, _) = pair?;
-        match key {
-            Value::Integer(n) if n >= 1 && n as usize <= length => count += 1,
-            Value::Number(n) if n.fract() == 0.0 && n >= 1.0 && n <= length as f64 => count += 1,
-            _ => return Ok(None),
-        }
-    }
-    Ok((count == length).then_some(length))
+/// What is being written.
+struct Writer<'a> {
+    host: &'a Host,
+    text: Vec<u8>,
+    path: Path,
+    walk: Walk,
 }
 
-fn encode(host: &Host, value: &Value, text: &mut Vec<u8>, path: &mut Path) -> mlua::Result<()> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(mlua::Error::runtime(format!(
-            "json.encode: more than {TEXT_BYTES_MAX} bytes"
-        )));
-    }
-    if path.depth() > DEPTH_MAX {
-        return Err(mlua::Error::runtime(format!(
-            "json.encode: deeper than {DEPTH_MAX} tables, or a circle"
-        )));
-    }
-    match value {
-        Value::Nil => text.extend_from_slice(b"null"),
-        value if *value == Value::NULL => text.extend_from_slice(b"null"),
-        Value::Boolean(on) => text.extend_from_slice(if *on { b"true" } else { b"false" }),
-        Value::Integer(_) | Value::Number(_) => encode_number(value, text, path)?,
-        Value::String(string) => encode_text(string, text, path)?,
-        Value::Table(table) => encode_table(host, table, text, path)?,
-        other => {
+impl Writer<'_> {
+    fn value(&mut self, value: &Value) -> mlua::Result<()> {
+        self.check_length(0)?;
+        if self.path.depth() > DEPTH_MAX {
             return Err(mlua::Error::runtime(format!(
-                "json.encode: value{} is a {}, which JSON cannot say",
-                path.show(),
-                other.type_name()
+                "json.encode: deeper than {DEPTH_MAX} tables, or a circle"
             )));
         }
-    }
-    Ok(())
-}
-
-fn encode_number(value: &Value, text: &mut Vec<u8>, path: &Path) -> mlua::Result<()> {
-    if let Ok(number) = crate::convert::whole(value) {
-        text.extend_from_slice(number.to_string().as_bytes());
-        return Ok(());
-    }
-    let number = value.as_number().unwrap_or(f64::NAN);
-    match serde_json::Number::from_f64(number) {
-        Some(number) => {
-            text.extend_from_slice(number.to_string().as_bytes());
-            Ok(())
-        }
-        None => Err(mlua::Error::runtime(format!(
-            "json.encode: value{} is {number}, which JSON cannot say",
-            path.show()
-        ))),
-    }
-}
-
-fn encode_text(string: &LuaString, text: &mut Vec<u8>, path: &Path) -> mlua::Result<()> {
-    let string = string.to_str().map_err(|_| {
-        mlua::Error::runtime(format!(
-            "json.encode: value{} is bytes that are no UTF-8",
-            path.show()
-        ))
-    })?;
-    serde_json::to_writer(text, &*string)
-        .map_err(|error| mlua::Error::runtime(format!("json.encode: {error}")))
-}
-
-fn encode_table(
-    host: &Host,
-    table: &Table,
-    text: &mut Vec<u8>,
-    path: &mut Path,
-) -> mlua::Result<()> {
-    let constants = host.constants()?;
-    let marked = table.metatable();
-    let as_object = marked.as_ref() == Some(&constants.object);
-    let list = if as_object { None } else { is_list(table)? };
-    if let Some(length) = list {
-        text.push(b'[');
-        for n in 1..=length {
-            if n > 1 {
-                text.push(b',');
-            }
-            let key = Value::Integer(n as i64);
-            path.push(&key);
-            encode(host, &table.raw_get::<Value>(n)?, text, path)?;
-            path.pop();
-        }
-        text.push(b']');
-        return Ok(());
-    }
-    text.push(b'{');
-    let mut first = true;
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair?;
-        path.push(&key);
-        if !core::mem::take(&mut first) {
-            text.push(b',');
-        }
-        match &key {
-            Value::String(name) => encode_text(name, text, path)?,
-            Value::Integer(_) | Value::Number(_) => {
-                text.push(b'"');
-                encode_number(&key, text, path)?;
-                text.push(b'"');
-            }
+        match value {
+            Value::Nil => self.text.extend_from_slice(b"null"),
+            value if *value == Value::NULL => self.text.extend_from_slice(b"null"),
+            Value::Boolean(on) => self
+                .text
+                .extend_from_slice(if *on { b"true" } else { b"false" }),
+            Value::Integer(_) | Value::Number(_) => self.number(value)?,
+            Value::String(string) => self.string(string)?,
+            Value::Table(table) => self.table(table)?,
             other => {
                 return Err(mlua::Error::runtime(format!(
-                    "json.encode: value{} has a {} for a key",
-                    path.show(),
+                    "json.encode: value{} is a {}, which JSON cannot say",
+                    self.path.show(),
                     other.type_name()
                 )));
             }
         }
-        text.push(b':');
-        encode(host, &value, text, path)?;
-        path.pop();
+        Ok(())
     }
-    text.push(b'}');
-    Ok(())
+
+    /// Whether this much more still fits.
+    fn check_length(&self, more: usize) -> mlua::Result<()> {
+        if self.text.len().saturating_add(more) > TEXT_BYTES_MAX {
+            return Err(mlua::Error::runtime(format!(
+                "json.encode: more than {TEXT_BYTES_MAX} bytes"
+            )));
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, value: &Value) -> mlua::Result<()> {
+        if let Ok(number) = crate::convert::whole(value) {
+            self.text.extend_from_slice(number.to_string().as_bytes());
+            return Ok(());
+        }
+        let number = value.as_number().unwrap_or(f64::NAN);
+        match serde_json::Number::from_f64(number) {
+            Some(number) => {
+                self.text.extend_from_slice(number.to_string().as_bytes());
+                Ok(())
+            }
+            None => Err(mlua::Error::runtime(format!(
+                "json.encode: value{} is {number}, which JSON cannot say",
+                self.path.show()
+            ))),
+        }
+    }
+
+    fn string(&mut self, string: &LuaString) -> mlua::Result<()> {
+        self.check_length(string.as_bytes().len())?;
+        let string = string.to_str().map_err(|_| {
+            mlua::Error::runtime(format!(
+                "json.encode: value{} is bytes that are no UTF-8",
+                self.path.show()
+            ))
+        })?;
+        serde_json::to_writer(&mut self.text, &*string)
+            .map_err(|error| mlua::Error::runtime(format!("json.encode: {error}")))
+    }
+
+    fn table(&mut self, table: &Table) -> mlua::Result<()> {
+        let marked = table.metatable();
+        let as_object = marked.as_ref() == Some(&self.host.constants()?.object);
+        let form = self
+            .walk
+            .form(table, as_object)
+            .map_err(|stopped| match stopped {
+                Stopped::TooMany => mlua::Error::runtime(format!("json.encode: {stopped}")),
+                Stopped::Luau(error) => error,
+            })?;
+        match &*form {
+            Form::List(length) => self.list(table, *length),
+            Form::Map(pairs) => self.map(pairs),
+        }
+    }
+
+    fn list(&mut self, table: &Table, length: usize) -> mlua::Result<()> {
+        self.text.push(b'[');
+        for n in 1..=length {
+            if n > 1 {
+                self.text.push(b',');
+            }
+            self.path.push(&Value::Integer(n as i64));
+            self.value(&table.raw_get::<Value>(n)?)?;
+            self.path.pop();
+        }
+        self.text.push(b']');
+        Ok(())
+    }
+
+    fn map(&mut self, pairs: &[(Value, Value)]) -> mlua::Result<()> {
+        self.text.push(b'{');
+        for (n, (key, value)) in pairs.iter().enumerate() {
+            self.path.push(key);
+            if n > 0 {
+                self.text.push(b',');
+            }
+            match key {
+                Value::String(name) => self.string(name)?,
+                Value::Integer(_) | Value::Number(_) => {
+                    self.text.push(b'"');
+                    self.number(key)?;
+                    self.text.push(b'"');
+                }
+                other => {
+                    return Err(mlua::Error::runtime(format!(
+                        "json.encode: value{} has a {} for a key",
+                        self.path.show(),
+                        other.type_name()
+                    )));
+                }
+            }
+            self.text.push(b':');
+            self.value(value)?;
+            self.path.pop();
+        }
+        self.text.push(b'}');
+        Ok(())
+    }
+}
+
+/// At least as many values as a text holds, found without reading it: each but the first stands behind one of three signs, outside strings.
+fn nodes(text: &[u8]) -> usize {
+    let (mut count, mut quoted, mut escaped) = (1_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b'[' | b'{' if !quoted => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// JSON as Luau's values: `null` in a list is `json.null`, so that the list keeps its length; elsewhere it is nil. serde_json bounds the depth.
@@ -271,4 +312,22 @@ fn decode(host: &Host, lua: &Lua, json: &Json) -> mlua::Result<Value> {
             Value::Table(table)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nodes;
+
+    #[test]
+    fn signs_in_strings_are_no_values() {
+        for (text, count) in [
+            ("1", 1),
+            ("[[],[]]", 5),
+            (r#"{"a,b":[1]}"#, 3),
+            (r#"["\"[,", "\\", 1]"#, 4),
+            (r#"["["#, 2),
+        ] {
+            assert_eq!(nodes(text.as_bytes()), count, "{text}");
+        }
+    }
 }

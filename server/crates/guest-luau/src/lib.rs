@@ -45,6 +45,7 @@ mod random;
 mod signals;
 mod state;
 mod streams;
+mod tables;
 mod tags;
 mod timers;
 

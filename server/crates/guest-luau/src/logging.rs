@@ -10,11 +10,13 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "enabled",
         HostFunction::LoggingEnabled,
+        &["level"],
         |entered, Arg(mut level): Arg<Level>| entered.logging_enabled(level.pass()),
     )?;
     binder.silent(
         "log",
         HostFunction::LoggingLog,
+        &["level", "message", "fields"],
         |entered,
          (Arg(mut level), Arg(mut message), Arg(mut fields)): (
             Arg<Level>,

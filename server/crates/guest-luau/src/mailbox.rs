@@ -10,6 +10,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "send",
         HostFunction::MailboxSend,
+        &["module", "action", "input"],
         |entered,
          (Arg(mut module), Arg(mut action), Arg(mut input)): (
             Arg<String>,
@@ -20,6 +21,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "request",
         HostFunction::MailboxRequest,
+        &["module", "action", "input", "tag", "timeout"],
         |entered,
          (Arg(mut module), Arg(mut action), Arg(mut input), Arg(mut tag), Arg(mut timeout)): (
             Arg<String>,

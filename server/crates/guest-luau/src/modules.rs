@@ -10,6 +10,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.waiting(
         "call",
         HostFunction::ModulesCall,
+        &["module", "action", "input"],
         |entered,
          (Arg(mut module), Arg(mut action), Arg(mut input)): (
             Arg<String>,
@@ -17,8 +18,11 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
             Arg<Payload>,
         )| { entered.modules_call(module.pass(), action.pass(), input.pass()) },
     )?;
-    binder.plain("loaded", HostFunction::ModulesLoaded, |entered, (): ()| {
-        entered.modules_loaded()
-    })?;
+    binder.plain(
+        "loaded",
+        HostFunction::ModulesLoaded,
+        &[],
+        |entered, (): ()| entered.modules_loaded(),
+    )?;
     Ok(())
 }

@@ -48,9 +48,10 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set(
         "decode",
         lua.create_function(move |lua, bytes: Value| {
-            let bytes = match &bytes {
-                Value::String(text) => text.as_bytes().to_vec(),
-                Value::Buffer(buffer) => buffer.to_vec(),
+            // What is too long is not copied.
+            let length = match &bytes {
+                Value::String(text) => text.as_bytes().len(),
+                Value::Buffer(buffer) => buffer.len(),
                 other => {
                     return Err(mlua::Error::runtime(format!(
                         "msgpack.decode: expected a string, got {}",
@@ -58,10 +59,15 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
                     )));
                 }
             };
-            if bytes.len() > BYTES_MAX {
-                let error = Error::limit("msgpack-bytes", BYTES_MAX as u64, bytes.len() as u64);
+            if length > BYTES_MAX {
+                let error = Error::limit("msgpack-bytes", BYTES_MAX as u64, length as u64);
                 return Ok(Err(host.error(lua, &error)?));
             }
+            let bytes = match &bytes {
+                Value::String(text) => text.as_bytes().to_vec(),
+                Value::Buffer(buffer) => buffer.to_vec(),
+                _ => Vec::new(),
+            };
             let mut reader = Reader::new(lua, &bytes, false);
             match reader.whole() {
                 Ok(value) => Ok(Ok(value)),

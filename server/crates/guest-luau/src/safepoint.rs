@@ -112,6 +112,9 @@ impl Drop for Restore<'_> {
     }
 }
 
+/// What a script's code sees of its own end, if it catches it; in the log stands how much CPU it had.
+pub(crate) const DOOM: &str = "this call has used its CPU time up";
+
 /// Called by Luau at loop back edges, calls, returns, inside pattern matching, and (with `gc` ≥ 0) by the collector, which may not be disturbed.
 unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
     if gc >= 0 {
@@ -156,12 +159,11 @@ unsafe fn at_tick(state: *mut ffi::lua_State, watch: &Watch, now: u64) {
         }
         watch.seen.set(DOOMED);
     }
-    const TEXT: &[u8] = b"this call has used its CPU time up";
     // SAFETY: an interrupt may raise, as Luau documents; room for one value is asked for first, and no frame of ours between here and the virtual
     // machine holds anything that would have to be dropped.
     unsafe {
         ffi::lua_rawcheckstack(state, 1);
-        ffi::lua_pushlstring(state, TEXT.as_ptr().cast(), TEXT.len());
+        ffi::lua_pushlstring(state, DOOM.as_ptr().cast(), DOOM.len());
         ffi::lua_error(state);
     }
 }

@@ -10,6 +10,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "raise",
         HostFunction::SignalsRaise,
+        &["name", "body"],
         |entered, (Arg(mut name), Arg(mut body)): (Arg<String>, Arg<Payload>)| {
             entered.signals_raise(name.pass(), body.pass())
         },

@@ -10,6 +10,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "get",
         HostFunction::StateGet,
+        &["scope", "key"],
         |entered, (Arg(mut scope), Arg(mut key)): (Arg<Scope>, Arg<String>)| {
             entered.state_get(scope.pass(), key.pass())
         },
@@ -17,6 +18,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "get_many",
         HostFunction::StateGetMany,
+        &["scope", "keys"],
         |entered, (Arg(mut scope), Arg(mut keys)): (Arg<Scope>, Arg<Vec<String>>)| {
             entered.state_get_many(scope.pass(), keys.pass())
         },
@@ -24,6 +26,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "scan",
         HostFunction::StateScan,
+        &["scope", "prefix", "after", "limit"],
         |entered,
          (Arg(mut scope), Arg(mut prefix), Arg(mut after), Arg(mut limit)): (
             Arg<Scope>,
@@ -35,6 +38,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "set",
         HostFunction::StateSet,
+        &["scope", "key", "value", "ttl"],
         |entered,
          (Arg(mut scope), Arg(mut key), Arg(mut value), Arg(mut ttl)): (
             Arg<Scope>,
@@ -46,6 +50,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "compare_and_set",
         HostFunction::StateCompareAndSet,
+        &["scope", "key", "expected", "value", "ttl"],
         |entered,
          (Arg(mut scope), Arg(mut key), Arg(mut expected), Arg(mut value), Arg(mut ttl)): (
             Arg<Scope>,
@@ -66,6 +71,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "add",
         HostFunction::StateAdd,
+        &["scope", "key", "delta", "ttl"],
         |entered,
          (Arg(mut scope), Arg(mut key), Arg(mut delta), Arg(mut ttl)): (
             Arg<Scope>,
@@ -77,11 +83,12 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "remove",
         HostFunction::StateRemove,
+        &["scope", "key"],
         |entered, (Arg(mut scope), Arg(mut key)): (Arg<Scope>, Arg<String>)| {
             entered.state_remove(scope.pass(), key.pass())
         },
     )?;
-    binder.fallible("apply", HostFunction::StateApply, |entered, (): ()| {
+    binder.fallible("apply", HostFunction::StateApply, &[], |entered, (): ()| {
         entered.state_apply()
     })?;
     Ok(())

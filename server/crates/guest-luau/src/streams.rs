@@ -10,6 +10,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "publish",
         HostFunction::StreamsPublish,
+        &["topic", "payload", "delivery"],
         |entered,
          (Arg(mut topic), Arg(mut payload), Arg(mut delivery)): (
             Arg<String>,
@@ -20,6 +21,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "publish_one",
         HostFunction::StreamsPublishOne,
+        &["topic", "to", "payload", "delivery"],
         |entered,
          (Arg(mut topic), Arg(mut to), Arg(mut payload), Arg(mut delivery)): (
             Arg<String>,
@@ -33,6 +35,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "finish",
         HostFunction::StreamsFinish,
+        &["topic", "reason"],
         |entered, (Arg(mut topic), Arg(mut reason)): (Arg<String>, Arg<String>)| {
             entered.streams_finish(topic.pass(), reason.pass())
         },
@@ -40,6 +43,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "attach",
         HostFunction::StreamsAttach,
+        &["topic", "client"],
         |entered, (Arg(mut topic), Arg(mut client)): (Arg<String>, Arg<ClientId>)| {
             entered.streams_attach(topic.pass(), client.pass())
         },
@@ -47,6 +51,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "detach",
         HostFunction::StreamsDetach,
+        &["topic", "client"],
         |entered, (Arg(mut topic), Arg(mut client)): (Arg<String>, Arg<ClientId>)| {
             entered.streams_detach(topic.pass(), client.pass())
         },

@@ -10,6 +10,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "add",
         HostFunction::TagsAdd,
+        &["id", "tag"],
         |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
             entered.tags_add(id.pass(), tag.pass())
         },
@@ -17,6 +18,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "remove",
         HostFunction::TagsRemove,
+        &["id", "tag"],
         |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
             entered.tags_remove(id.pass(), tag.pass())
         },
@@ -24,6 +26,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "replace",
         HostFunction::TagsReplace,
+        &["id", "tags"],
         |entered, (Arg(mut id), Arg(mut tags)): (Arg<ClientId>, Arg<Vec<String>>)| {
             entered.tags_replace(id.pass(), tags.pass())
         },
@@ -31,6 +34,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "has",
         HostFunction::TagsHas,
+        &["id", "tag"],
         |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
             entered.tags_has(id.pass(), tag.pass())
         },
@@ -38,6 +42,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "of",
         HostFunction::TagsOf,
+        &["id"],
         |entered, Arg(mut id): Arg<ClientId>| entered.tags_of(id.pass()),
     )?;
     Ok(())

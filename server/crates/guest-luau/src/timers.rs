@@ -10,6 +10,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "set",
         HostFunction::TimersSet,
+        &["name", "delay", "data"],
         |entered,
          (Arg(mut name), Arg(mut delay), Arg(mut data)): (
             Arg<String>,
@@ -20,6 +21,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "every",
         HostFunction::TimersEvery,
+        &["name", "period", "data"],
         |entered,
          (Arg(mut name), Arg(mut period), Arg(mut data)): (
             Arg<String>,
@@ -30,16 +32,19 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "cancel",
         HostFunction::TimersCancel,
+        &["name"],
         |entered, Arg(mut name): Arg<String>| entered.timers_cancel(name.pass()),
     )?;
     binder.fallible(
         "due",
         HostFunction::TimersDue,
+        &["name"],
         |entered, Arg(mut name): Arg<String>| entered.timers_due(name.pass()).map(Seconds),
     )?;
     binder.fallible(
         "set_tick_rate",
         HostFunction::TimersSetTickRate,
+        &["hz"],
         |entered, Arg(mut hz): Arg<u32>| entered.timers_set_tick_rate(hz.pass()),
     )?;
     Ok(())

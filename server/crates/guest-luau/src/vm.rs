@@ -284,7 +284,15 @@ fn set_globals(lua: &Lua, _host: &Rc<Host>, prelude: &Table) -> mlua::Result<()>
         globals.raw_set(name, Value::Nil)?;
     }
     globals.raw_set("print", prelude.raw_get::<Function>("print")?)?;
-    for (library, name) in [("string", "find"), ("string", "split"), ("table", "move")] {
+    for (library, name) in [
+        ("string", "find"),
+        ("string", "match"),
+        ("string", "gmatch"),
+        ("string", "gsub"),
+        ("string", "split"),
+        ("table", "move"),
+        ("table", "sort"),
+    ] {
         globals
             .raw_get::<Table>(library)?
             .raw_set(name, prelude.raw_get::<Function>(name)?)?;

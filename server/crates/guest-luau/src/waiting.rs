@@ -140,7 +140,11 @@ impl Waiting {
     ) -> T {
         let host = Rc::clone(&self.instance.vm.host);
         let outermost = safepoint::address(thread);
+        let mut paused = false;
         poll_fn(move |cx| {
+            if core::mem::take(&mut paused) {
+                host.with_context(Context::resume);
+            }
             host.outermost.set(outermost);
             let polled = safepoint::watched(&host.counter, &*host, Some(outermost), || {
                 future.as_mut().poll(cx)
@@ -148,6 +152,7 @@ impl Waiting {
             host.outermost.set(core::ptr::null());
             if polled.is_pending() {
                 host.with_context(Context::pause);
+                paused = true;
             }
             polled
         })
@@ -197,6 +202,7 @@ impl Waiting {
                 Some(Ok(results)) if results.is_empty() && step.thread.is_resumable() => {
                     self.instance.vm.host.with_context(Context::pause);
                     give_way().await;
+                    self.instance.vm.host.with_context(Context::resume);
                 }
                 Some(Ok(results)) => return background::stopped(&step.thread, &results),
             }

@@ -27,9 +27,9 @@ const HOSTCALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Why a host function ended the call, and with it the replica.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Stop {
-    /// The call's CPU is used up.
-    #[error("the call used more CPU than its deadline allows")]
-    Deadline,
+    /// The call's CPU is used up; the text says how much it had.
+    #[error("{0}")]
+    Deadline(String),
     /// The call did not stop when its quota was used up.
     #[error("{0}")]
     Quota(String),
@@ -41,7 +41,7 @@ pub(crate) enum Stop {
 impl Stop {
     pub(crate) const fn ending(&self) -> Ending {
         match self {
-            Self::Deadline => Ending::Deadline,
+            Self::Deadline(_) => Ending::Deadline,
             Self::Quota(_) => Ending::Quota,
             Self::Refused(_) => Ending::Trap,
         }
@@ -175,7 +175,7 @@ fn at_tick(mut store: StoreContextMut<'_, Host>) -> wasmtime::Result<UpdateDeadl
         }
     }
     match host.context.on_tick() {
-        Verdict::Interrupt => return Err(Stop::Deadline.into()),
+        Verdict::Interrupt => return Err(Stop::Deadline(host.context.budget()).into()),
         Verdict::GoOn => {}
     }
     let Some(resumed) = &host.resumed else {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use cohnect_capabilities::modules::ModuleInfo;
+use cohnect_capabilities::streams::TOPIC_BYTES_MAX;
 use cohnect_capabilities::{ClientId, Opcode};
 
 use crate::export::{ActionInfo, Exports, PacketClaim, TopicClaim};
@@ -19,6 +20,17 @@ pub enum Placement {
     Single,
     /// One a shard, or several on the workers.
     PerShard,
+}
+
+impl Placement {
+    /// As a manifest says it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::PerShard => "per-shard",
+        }
+    }
 }
 
 /// What happens to a packet whose stage fails.
@@ -230,6 +242,38 @@ pub fn matches(pattern: &str, topic: &str) -> bool {
     topics.next().is_none()
 }
 
+/// Whether what a module claims is a topic or a pattern; what is neither would load and never match.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    let no = |why: &str| Err(format!("`{pattern}` is no topic and no pattern: {why}"));
+    if pattern.is_empty() {
+        return Err("a topic has at least one byte, and the module claims \"\"".to_owned());
+    }
+    if pattern.len() > TOPIC_BYTES_MAX {
+        return no("it has more than 255 bytes");
+    }
+    for segment in pattern.split('/') {
+        if segment == "{key}" {
+            return no(
+                "`{key}` names the instance of a keyed module, and this version has none; `*` stands for any one segment",
+            );
+        }
+        if segment.contains(['{', '}']) {
+            return no(
+                "braces stand only in `{key}`, which is for keyed modules, and this version has none",
+            );
+        }
+        if segment.contains('*') && segment != "*" {
+            return no(
+                "`*` is a whole segment between slashes, as in `chat/*`, where it stands for one segment, and at the end for one or more",
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Where the newest catalog is found.
 #[derive(Debug, Default)]
 pub struct Catalogs {
@@ -260,6 +304,26 @@ impl Catalogs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_never_match_is_no_pattern() {
+        let long = "a".repeat(256);
+        for (pattern, why) in [
+            ("", "at least one byte"),
+            ("chat/**x", "whole segment"),
+            ("a**b", "whole segment"),
+            ("chat/**", "whole segment"),
+            ("{x", "braces"),
+            ("arena/{key}/spectate", "keyed module"),
+            (&*long, "255 bytes"),
+        ] {
+            let problem = check_pattern(pattern).unwrap_err();
+            assert!(problem.contains(why), "{pattern}: {problem}");
+        }
+        for pattern in ["chat", "*", "chat/*", "arena/*/spectate", "a b/\u{fc}"] {
+            assert_eq!(check_pattern(pattern), Ok(()), "{pattern}");
+        }
+    }
 
     #[test]
     fn patterns_match_by_segments() {

@@ -30,6 +30,8 @@ use cohnect_capabilities::{
 };
 
 use crate::deadline::{CpuClock, Deadline};
+use crate::escaped::Escaped;
+use crate::export::Export;
 use crate::function::{HostFunction, Interface, Sort};
 use crate::limits::{self, Limits};
 use crate::mail::{HomeId, weight};
@@ -214,6 +216,14 @@ pub struct Arming {
     pub chain: Vec<Arc<str>>,
 }
 
+/// What a capability refused, with what the log adds to it.
+#[derive(Debug)]
+struct Refused {
+    function: HostFunction,
+    error: Error,
+    advice: String,
+}
+
 /// What one call may touch, and what it leaves.
 pub struct Context {
     charter: Charter,
@@ -223,8 +233,12 @@ pub struct Context {
     calls_left: u32,
     bytes_left: u64,
     quota_refusals: u32,
-    /// What capabilities said of malformed arguments during this call, and which.
-    mistakes: Vec<(HostFunction, String)>,
+    /// What capabilities refused during this call that a caller could take for his own mistake.
+    mistakes: Vec<Refused>,
+    /// The database that the call named last.
+    database: String,
+    /// Secrets that were asked for in vain and said so in the log, so that a loop does not fill it.
+    secrets_missed: Vec<String>,
     /// The call has waited since it last asked for anything, so its moment has passed.
     waited: bool,
     outbox: Vec<Effect>,
@@ -253,6 +267,8 @@ impl Context {
             deadline,
             quota_refusals: 0,
             mistakes: Vec::new(),
+            database: String::new(),
+            secrets_missed: Vec::new(),
             waited: false,
             outbox: Vec::new(),
         }
@@ -307,6 +323,23 @@ impl Context {
         self.arming.phase
     }
 
+    /// How much CPU the running call was given, and by what, for the log.
+    #[must_use]
+    pub fn budget(&self) -> String {
+        let limits = &self.charter.limits;
+        if self.arming.phase == Phase::Call && !self.arming.setup {
+            format!(
+                "it had {} ms of CPU, its `deadline_ms`",
+                limits.deadline.as_millis()
+            )
+        } else {
+            format!(
+                "it had {} ms of CPU, as loading, `start`, `stop`, `save` and `restore` have",
+                limits.setup_deadline.as_millis()
+            )
+        }
+    }
+
     /// The CPU budget of the running call.
     pub const fn deadline(&mut self) -> &mut Deadline {
         &mut self.deadline
@@ -327,6 +360,12 @@ impl Context {
     #[must_use]
     pub fn overrun_us(&self) -> u64 {
         self.deadline.overrun_us(&*self.charter.capabilities.cpu)
+    }
+
+    /// A further slice of a call on a worker begins. Its guest gives its turn up at the first tick, so that none would show how long it ran.
+    pub fn resume(&mut self) {
+        let began_us = self.charter.capabilities.cpu.thread_us();
+        self.deadline.resume_at(began_us);
     }
 
     /// The slice of a call on a worker ends: it waits, or gave its turn up.
@@ -390,29 +429,92 @@ impl Context {
         Ok(Entered { context: self })
     }
 
-    /// Remembers that a capability found an argument of the running call malformed. What another module found malformed is its answer, not a mistake here.
+    /// Remembers what a capability refused the running call, as far as it speaks of the module and not of its caller. What another module refused is its
+    /// answer, not a mistake here.
     pub fn note(&mut self, function: HostFunction, error: &Error) {
-        if let Error::InvalidArgument(text) = error
-            && function != HostFunction::ModulesCall
-            && self.mistakes.len() < MISTAKES_MAX
+        if function == HostFunction::ModulesCall || self.mistakes.len() >= MISTAKES_MAX {
+            return;
+        }
+        let of_db = function.row().interface == Interface::Db;
+        let advice = match error {
+            Error::InvalidArgument(_) | Error::LimitExceeded(_) => String::new(),
+            Error::Denied if of_db && !self.charter.grants.databases.contains(&self.database) => {
+                format!(
+                    " (the database `{0}`: the grant \"db:{0}\" is missing in the module's manifest)",
+                    self.database
+                )
+            }
+            Error::Denied if of_db => {
+                format!(
+                    " (the database `{}`: modules may not do that there)",
+                    self.database
+                )
+            }
+            Error::NotFound if of_db => format!(
+                " (the database `{0}`: the server's configuration has no [database.{0}])",
+                self.database
+            ),
+            Error::NotFound
+            | Error::AlreadyExists
+            | Error::Denied
+            | Error::Conflict
+            | Error::Aborted
+            | Error::Busy
+            | Error::Closed
+            | Error::Timeout
+            | Error::WouldBlock
+            | Error::Recursive
+            | Error::Trapped
+            | Error::Unavailable(_)
+            | Error::Unsupported
+            | Error::Failed(_)
+            | Error::Other(_) => return,
+        };
+        self.mistakes.push(Refused {
+            function,
+            error: error.clone(),
+            advice,
+        });
+    }
+
+    /// The module's own mistake behind an error that it ends its call with, for the log: it passes on what a capability said of its arguments or its
+    /// grants, and whoever called it would take that for his own.
+    #[must_use]
+    pub fn mistake(&self, error: &Error) -> Option<String> {
+        // What the caller sent may be what was too large.
+        if matches!(error, Error::LimitExceeded(_)) {
+            return None;
+        }
+        let said = self.named(error)?;
+        Some(format!("{said}; the module passed it on to its caller"))
+    }
+
+    /// Says in the log which call met a limit, where the module passes that on: its caller is told that what he sent was too large, or came too often.
+    pub fn warn_of_limit(&self, export: &Export, error: &Error) {
+        if let Error::LimitExceeded(_) = error
+            && let Some(said) = self.named(error)
         {
-            self.mistakes.push((function, text.clone()));
+            let identity = &self.charter.identity;
+            tracing::warn!(
+                module = %identity.module,
+                generation = identity.generation,
+                export = export.name(),
+                "{}; the module passed it on to its caller",
+                Escaped(&said)
+            );
         }
     }
 
-    /// The module's own mistake behind an error that it ends its call with, for the log: it passes on what a capability said of its arguments, and whoever
-    /// called it would take that for his own.
+    /// An error that a capability gave the running call, with the call's name in front; none for one that did not come from there.
     #[must_use]
-    pub fn mistake(&self, error: &Error) -> Option<String> {
-        let Error::InvalidArgument(text) = error else {
-            return None;
-        };
-        let (function, _) = self.mistakes.iter().find(|(_, said)| said == text)?;
-        let row = function.row();
+    pub fn named(&self, error: &Error) -> Option<String> {
+        let refused = self.mistakes.iter().find(|one| one.error == *error)?;
+        let row = refused.function.row();
         Some(format!(
-            "{}.{}: {error}; the module passed it on to its caller",
+            "{}.{}: {error}{}",
             row.interface.name(),
-            row.name
+            row.name,
+            refused.advice
         ))
     }
 

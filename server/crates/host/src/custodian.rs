@@ -205,11 +205,17 @@ impl Custodian {
             self.publish();
         }
         for (name, found) in &scan.modules {
-            let known = self.loaded.get(name).map(|one| &one.hash) == Some(&found.hash)
-                || self.refused.get(name) == Some(&found.hash);
-            if known {
+            if self.loaded.get(name).map(|one| &one.hash) == Some(&found.hash) {
+                if self.refused.remove(name).is_some() {
+                    tracing::info!(module = %name, "well again: what runs is what the file says");
+                }
                 continue;
             }
+            if self.refused.get(name) == Some(&found.hash) {
+                continue;
+            }
+            // Compiling takes its time and waits for nobody; whoever tends the custodian may want to hear of other things in between.
+            tokio::task::yield_now().await;
             reports.push(self.bring(name, found, reason).await);
         }
         reports
@@ -368,7 +374,11 @@ impl Custodian {
             .cloned()
             .collect();
         if !left.is_empty() {
-            tracing::info!(module = %plan.name, "it moved, and began empty in its new home");
+            tracing::warn!(
+                module = %plan.name,
+                "it moved, and began empty in its new home, without what `keep` or `save` held and without its timers: {}",
+                moved(&old.plan, &plan)
+            );
         }
         self.keep(hash, plan, generation, seats);
         self.remove(left.iter(), StopReason::Swapped).await;
@@ -506,6 +516,22 @@ impl Custodian {
     const fn next_generation(&mut self) -> u64 {
         self.generation += 1;
         self.generation
+    }
+}
+
+/// Why copies of a module could not stay where they were.
+fn moved(old: &Plan, new: &Plan) -> String {
+    match (&old.why_waits, &new.why_waits) {
+        (None, Some(why)) => format!("it lives on a worker now, since {why}"),
+        (Some(was), None) => {
+            format!("it lives on a shard now; it lived on a worker, since {was}")
+        }
+        _ if old.placement != new.placement => format!(
+            "its placement is `{}` now and was `{}`",
+            new.placement.name(),
+            old.placement.name()
+        ),
+        _ => "its `shard` or the number of its copies has changed".to_owned(),
     }
 }
 

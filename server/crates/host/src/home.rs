@@ -3,6 +3,7 @@
 //! of calls that it can no longer run. A worker's replicas are driven by [`crate::worker`].
 
 mod aside;
+mod blame;
 pub(crate) mod body;
 mod budget;
 mod circuit;
@@ -71,6 +72,8 @@ pub struct Home {
     numbers: Arc<ReplicaNumbers>,
     /// Server events that no place was found for.
     untold: Untold,
+    /// The tick at which the thread's CPU was looked at last, and what it showed.
+    seen: (u64, u64),
     /// The last moment that was passed in; relates the two clocks to each other.
     now: Now,
 }
@@ -109,6 +112,7 @@ impl Home {
             finished: VecDeque::new(),
             numbers: Arc::new(ReplicaNumbers::new(id)),
             untold: Untold::default(),
+            seen: (u64::MAX, 0),
             now: Now::default(),
         }
     }
@@ -180,6 +184,11 @@ impl Home {
         self.hold_ticker();
         let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
         let tick = self.ticker.ticks();
+        // Once a tick, so that most calls pay for no look at the CPU's clock.
+        if self.seen.0 != tick {
+            self.seen = (tick, seat.slot.cpu_us());
+        }
+        let lived = seat.slot.lives();
         let ran = at_once(seat.slot.run(
             &mut call.export,
             core::mem::take(&mut call.chain),
@@ -189,6 +198,10 @@ impl Home {
         let ticks = self.ticker.ticks().wrapping_sub(tick);
         if ticks > 0 {
             seat.budget.charge(Budget::window(now.monotonic_us), ticks);
+        }
+        // A replica that was made for this call was judged by another budget.
+        if ticks > 1 && lived {
+            seat.slot.charge(ticks, self.seen.1, now);
         }
         let answer = core::mem::replace(&mut call.answer, Answer::Nobody);
         if !ran.heard && call.export.is_news() {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -165,9 +166,11 @@ impl Look<'_> {
             }
             (None, many) => {
                 let names: Vec<_> = many.iter().map(|p| p.display().to_string()).collect();
+                let manifest = lone.code.first().map(|path| path.with_extension("toml"));
                 return Err(LoadError::new(format!(
-                    "two modules are named `{stem}`: {}",
-                    names.join(" and ")
+                    "two modules are named `{stem}`: {}; say in {} which is the `entry`, or rename one",
+                    names.join(" and "),
+                    shown(manifest.as_deref())
                 )));
             }
         };
@@ -209,7 +212,8 @@ impl Look<'_> {
             .iter()
             .flat_map(|language| language.endings())
             .map(|ending| folder.join(format!("{name}.{ending}")))
-            .filter(|path| path.is_file())
+            // What is no regular file is refused in words when it is read.
+            .filter(|path| path.exists() && !path.is_dir())
             .collect();
         match &there[..] {
             [one] => Ok(one.clone()),
@@ -378,7 +382,18 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read(path: &Path, bytes_max: u64) -> Result<Bytes, LoadError> {
-    let file = std::fs::File::open(path).map_err(|e| failed(path, &e))?;
+    // Opening alone can wait for ever (a FIFO) or do something (a device), so the look comes first. The open does not wait either, and what it got is
+    // looked at again: the name may stand for another file by then.
+    let found = std::fs::metadata(path).map_err(|e| failed(path, &e))?;
+    check_regular(path, found.file_type())?;
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|e| failed(path, &e))?;
+    let found = file.metadata().map_err(|e| failed(path, &e))?;
+    check_regular(path, found.file_type())?;
     let mut bytes = Vec::new();
     file.take(bytes_max + 1)
         .read_to_end(&mut bytes)
@@ -390,6 +405,26 @@ fn read(path: &Path, bytes_max: u64) -> Result<Bytes, LoadError> {
         )));
     }
     Ok(bytes.into())
+}
+
+/// Links are followed before this asks, so a link is judged by what it leads to.
+fn check_regular(path: &Path, found: std::fs::FileType) -> Result<(), LoadError> {
+    if found.is_file() {
+        return Ok(());
+    }
+    let what = if found.is_fifo() {
+        "a FIFO"
+    } else if found.is_socket() {
+        "a socket"
+    } else if found.is_char_device() || found.is_block_device() {
+        "a device"
+    } else {
+        "a folder"
+    };
+    Err(LoadError::new(format!(
+        "{}: {what}, where only a regular file is read",
+        path.display()
+    )))
 }
 
 fn manifest_text(path: &Path) -> Result<String, LoadError> {
@@ -509,6 +544,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_regular_file_is_refused_and_never_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let fifo = |name: &str| {
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            let kind = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, root.path().join(name), kind, mode, 0).unwrap();
+        };
+        std::fs::create_dir(root.path().join("arena")).unwrap();
+        for name in ["pipe.script", "hello.toml", "arena/arena.script"] {
+            fifo(name);
+        }
+        let _socket =
+            std::os::unix::net::UnixListener::bind(root.path().join("listens.script")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", root.path().join("zero.script")).unwrap();
+        let real = root.path().join("real.txt");
+        std::fs::write(root.path().join("hello.script"), "").unwrap();
+        std::fs::write(&real, "action a echo").unwrap();
+        std::os::unix::fs::symlink(&real, root.path().join("linked.script")).unwrap();
+        let languages: [Arc<dyn Language>; 1] = [Arc::new(ScriptLanguage)];
+        let found = scan(root.path(), &languages).unwrap().modules;
+        for (name, what) in [
+            ("pipe", "a FIFO"),
+            ("hello", "a FIFO"),
+            ("arena", "a FIFO"),
+            ("listens", "a socket"),
+            ("zero", "a device"),
+        ] {
+            let refused = found[name].files.as_ref().unwrap_err();
+            assert!(
+                refused.message.contains(what),
+                "{name}: {}",
+                refused.message
+            );
+        }
+        assert!(found["linked"].files.is_ok(), "a link to a regular file");
+    }
+
+    #[test]
     fn lone_files_and_folders_are_modules() {
         let found = look(&[
             ("hello.script", "action a echo"),
@@ -542,7 +615,7 @@ mod tests {
     fn what_is_ambiguous_or_missing_is_named() {
         assert_eq!(
             problem(&[("a.script", ""), ("a.other", "")], "a"),
-            "two modules are named `a`: a.other and a.script"
+            "two modules are named `a`: a.other and a.script; say in a.toml which is the `entry`, or rename one"
         );
         assert_eq!(
             problem(&[("a.script", ""), ("a/a.script", "")], "a"),

@@ -46,7 +46,7 @@ impl Shard {
         if !self.directory.fits(id, &action.requires) {
             return Some(outcome::failed(Detail::NOT_ALLOWED));
         }
-        let route = match self.route(&module, id) {
+        let route = match self.route_for(&module, id, op.client) {
             Ok(route) => route,
             Err(why) => return Some(outcome::of_not_run(why)),
         };

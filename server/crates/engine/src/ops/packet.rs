@@ -64,7 +64,7 @@ impl Shard {
                 self.end_packet(&walk, outcome::failed(Detail::NOT_ALLOWED));
                 return;
             }
-            match self.route(&stage.module, id) {
+            match self.route_for(&stage.module, id, walk.client) {
                 Ok(route) => {
                     walk.packet.sender = self.as_caller(id, stage.claim.wants);
                     let packet = walk.packet.clone();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cohnect_capabilities::{ClientId, CloseReason, Payload};
 use cohnect_host::export::{Export, Returned};
 use cohnect_host::mail::{Answer, Answered};
-use cohnect_protocol::ops::stream::Request;
+use cohnect_protocol::ops::stream::{Request, SERVER_BEGUN};
 use cohnect_protocol::ops::{Body as _, Detail};
 use cohnect_protocol::{Mode, RequestContext, SessionHandle};
 
@@ -21,6 +21,7 @@ pub(crate) struct Opening {
     client: SessionHandle,
     id: ClientId,
     request: RequestContext,
+    serial: u64,
     topic: Arc<str>,
 }
 
@@ -63,8 +64,17 @@ impl Shard {
         if self.streams(client)?.len() >= STREAMS_MAX {
             return Some(outcome::failed(Detail::BUSY));
         }
+        // The id is the client's choice: one that names a stream already, or looks like one of the server's own, would let the answer about one topic
+        // decide about another.
+        let id_of_stream = request.id.0;
+        let taken = |stream: &Stream| stream.id == id_of_stream;
+        if id_of_stream & SERVER_BEGUN != 0 || self.streams(client)?.iter().any(taken) {
+            return Some(outcome::failed(Detail::MALFORMED_BODY));
+        }
+        let serial = self.next_request();
         let mut stream = Stream {
-            id: request.id.0,
+            id: id_of_stream,
+            serial,
             topic: Arc::clone(&topic),
             stage: StreamStage::Plain,
         };
@@ -86,6 +96,7 @@ impl Shard {
             client,
             id,
             request,
+            serial,
             topic: Arc::clone(&topic),
         };
         let continuation = Continuation::Open(Box::new(opening));
@@ -105,6 +116,7 @@ impl Shard {
             client,
             id,
             request,
+            serial,
             topic,
         } = opening;
         let subscribed = match answered.outcome {
@@ -116,7 +128,7 @@ impl Shard {
         };
         // It may have been closed meanwhile, or the client may have left.
         let stage = self.streams(client).and_then(|streams| {
-            let at = streams.iter().position(|each| each.id == request.id.0)?;
+            let at = streams.iter().position(|each| each.serial == serial)?;
             if subscribed.is_ok() {
                 streams.get_mut(at)?.stage = StreamStage::Handled;
             } else {

@@ -6,10 +6,12 @@ use cohnect_host::catalog::Module;
 use cohnect_host::export::{ClientEvents, Export};
 use cohnect_host::limits::TOLD_MAX;
 use cohnect_host::mail::{Address, Answer, Call, HomeId, Mail, NotRun};
+use cohnect_protocol::SessionHandle;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shard;
+use super::clients::CALLS_MAX;
 
 /// A copy of a module, and a place in its queue.
 pub(crate) struct Route {
@@ -40,6 +42,29 @@ impl Shard {
             },
             place: Some(place),
         })
+    }
+
+    /// As [`Shard::route`], for what a client asks of its own accord: the place counts among the client's.
+    ///
+    /// # Errors
+    /// As [`Shard::route`].
+    pub(crate) fn route_for(
+        &self,
+        module: &Module,
+        id: ClientId,
+        client: SessionHandle,
+    ) -> Result<Route, NotRun> {
+        let mut route = self.route(module, id)?;
+        if let Some(client) = self.clients.find(client) {
+            route.place = route.place.map(|place| place.counted(&client.calls));
+        }
+        Ok(route)
+    }
+
+    /// Whether a client has as many calls of modules under way as one may have.
+    pub(crate) fn calls_enough(&self, client: SessionHandle) -> bool {
+        let calls = self.clients.find(client).map(|client| &client.calls);
+        calls.is_some_and(|calls| calls.load(Ordering::Relaxed) >= CALLS_MAX)
     }
 
     /// Sends a call on its way.

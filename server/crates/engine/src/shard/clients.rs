@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use cohnect_capabilities::ClientId;
 use cohnect_protocol::SessionHandle;
@@ -13,11 +14,17 @@ use crate::{Card, Seat};
 /// Streams that one client may have open.
 pub(crate) const STREAMS_MAX: usize = 64;
 
+/// Calls of modules that one client may have queued or running: an eighth of a module's queue by default, so that nobody fills it alone, and many times what
+/// a client of a game has under way.
+pub(crate) const CALLS_MAX: u32 = 128;
+
 /// One client.
 pub(crate) struct Client {
     pub(crate) card: Arc<Card>,
     pub(crate) stage: Stage,
     pub(crate) streams: Vec<Stream>,
+    /// Calls of modules that it has queued or running; whoever asks for no answer has no other bound.
+    pub(crate) calls: Arc<AtomicU32>,
     /// How many streams the server has begun for it.
     pub(crate) begun: u32,
     /// When its card is to be brought up to date, on the monotonic clock.
@@ -51,7 +58,10 @@ pub(crate) struct Connecting {
 
 /// An open stream.
 pub(crate) struct Stream {
+    /// The client's number for it: the request that opened it. No two of a client have the same.
     pub(crate) id: u32,
+    /// The server's own number for it, never given twice: the client may close a stream and use its id again while a handler is still being asked.
+    pub(crate) serial: u64,
     pub(crate) topic: Arc<str>,
     pub(crate) stage: StreamStage,
 }
@@ -79,6 +89,7 @@ impl Client {
             card,
             stage: Stage::Connecting(Connecting::default()),
             streams: Vec::new(),
+            calls: Arc::default(),
             begun: 0,
             card_due_us: 0,
         }

@@ -190,6 +190,7 @@ impl Shard {
     }
 
     fn begin_stream(&mut self, to: SessionHandle, topic: &Arc<str>) {
+        let serial = self.next_request();
         let Some(client) = self.clients.find_mut(to) else {
             return;
         };
@@ -202,6 +203,7 @@ impl Shard {
         let id = stream::SERVER_BEGUN | client.begun;
         client.streams.push(Stream {
             id,
+            serial,
             topic: Arc::clone(topic),
             stage: StreamStage::Plain,
         });

@@ -7,7 +7,9 @@ use cohnect_host::export::{
 };
 
 use super::verdict::rejection;
+use crate::binding::Unfit;
 use crate::host::Refusal;
+use crate::safepoint::DOOM;
 
 /// Longest text of a fault in bytes: a log line and a traceback.
 const FAULT_BYTES_MAX: usize = 4 * 1024;
@@ -21,6 +23,14 @@ pub(crate) fn outcome(
 ) -> Outcome {
     match (ending, result) {
         (None, Ok(returned)) => Ok(returned),
+        (Some(Ending::Deadline), result) => {
+            let budget = context.budget();
+            let text = match result {
+                Ok(_) => budget,
+                Err(error) => text(&error).replace(DOOM, &budget),
+            };
+            Err(Fault::Ended(Ending::Deadline, text))
+        }
         (Some(ending), Ok(_)) => Err(Fault::Ended(ending, export.name().to_owned())),
         (Some(ending), Err(error)) => Err(Fault::Ended(ending, text(&error))),
         (None, Err(error)) => {
@@ -30,9 +40,12 @@ pub(crate) fn outcome(
             let refusal = refusal(&error);
             // As in `interpret`.
             if matches!(export, Export::Handle(_) | Export::Broadcast(_))
-                && let Some(text) = refusal.and_then(|error| context.mistake(error))
+                && let Some(error) = refusal
             {
-                return Err(Fault::Raised(text));
+                if let Some(text) = context.mistake(error) {
+                    return Err(Fault::Raised(text));
+                }
+                context.warn_of_limit(export, error);
             }
             match refusal.and_then(|refusal| refusing(export, refusal)) {
                 Some(returned) => Ok(returned),
@@ -88,6 +101,21 @@ fn cause(error: &mlua::Error) -> &mlua::Error {
     }
 }
 
+/// What the innermost error says; of an argument that does not fit, also which of whose it is.
+fn said(error: &mlua::Error) -> String {
+    match error {
+        mlua::Error::BadArgument { pos, cause, .. } => match &**cause {
+            mlua::Error::ExternalError(inner) => inner
+                .downcast_ref::<Unfit>()
+                .map_or_else(|| inner.to_string(), |unfit| unfit.at(*pos)),
+            other => said(other),
+        },
+        mlua::Error::CallbackError { cause: inner, .. }
+        | mlua::Error::WithContext { cause: inner, .. } => said(inner),
+        other => other.to_string(),
+    }
+}
+
 /// Whether memory ran out. A coroutine hands the error on as text.
 pub(crate) fn is_memory(error: &mlua::Error) -> bool {
     match cause(error) {
@@ -105,9 +133,9 @@ pub(crate) fn text(error: &mlua::Error) -> String {
     let mut text = match error {
         mlua::Error::RuntimeError(text) | mlua::Error::MemoryError(text) => text.clone(),
         mlua::Error::CallbackError { traceback, .. } => {
-            format!("{}\n{traceback}", cause(error))
+            format!("{}\n{traceback}", said(error))
         }
-        other => other.to_string(),
+        other => said(other),
     };
     text.truncate(text.floor_char_boundary(FAULT_BYTES_MAX));
     text

@@ -19,9 +19,11 @@ pub(crate) fn interpret(
     // A verdict keeps only a refusal's words, so the host cannot see whose mistake it speaks of; for every other answer it looks itself.
     if matches!(export, Export::Handle(_) | Export::Broadcast(_))
         && let Ok(Some(error)) = refused(value, problem)
-        && let Some(text) = host.with_context(|c| c.mistake(&error)).flatten()
     {
-        return Err(mlua::Error::runtime(text));
+        if let Some(text) = host.with_context(|c| c.mistake(&error)).flatten() {
+            return Err(mlua::Error::runtime(text));
+        }
+        host.with_context(|c| c.warn_of_limit(export, &error));
     }
     let read = || -> Result<Returned, Mismatch> {
         Ok(match export {

@@ -5,7 +5,7 @@ use cohnect_capabilities::ClientId;
 use cohnect_capabilities::db::{RowSet, Value as Datum};
 use mlua::{FromLuaMulti, Lua, MultiValue, Value};
 
-use super::{FromLuau, IntoLuau, Mismatch, Pass, seconds, whole};
+use super::{Budget, FromLuau, IntoLuau, Mismatch, Pass, seconds, weight, whole};
 use crate::host::Host;
 
 /// Parameters of one statement: what SQLite takes by default, and more than a person writes.
@@ -22,9 +22,13 @@ impl FromLuaMulti for Params {
                 values.len()
             )));
         }
+        let mut budget = Budget::default();
         values
             .iter()
-            .map(datum)
+            .map(|value| {
+                budget.take(weight(value))?;
+                datum(value)
+            })
             .collect::<Result<_, _>>()
             .map(Self)
             .map_err(|mismatch: Mismatch| mlua::Error::runtime(mismatch.0))
@@ -44,24 +48,40 @@ impl FromLuau for ParamsEach {
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         struct Line(Vec<Datum>);
 
+        /// How many parameters there are.
+        fn count(table: &mlua::Table) -> Result<usize, Mismatch> {
+            let count = match table.raw_get::<Value>("n")? {
+                Value::Nil => table.raw_len(),
+                n => usize::from(u16::from_luau(&n)?),
+            };
+            if count > PARAMS_MAX {
+                return Err(Mismatch(format!(
+                    "a statement has at most {PARAMS_MAX} parameters, here are {count}"
+                )));
+            }
+            Ok(count)
+        }
+
         impl FromLuau for Line {
             fn from_luau(value: &Value) -> Result<Self, Mismatch> {
                 let Value::Table(table) = value else {
                     return Err(Mismatch::expected("a list of parameters", value));
                 };
-                let length = match table.raw_get::<Value>("n")? {
-                    Value::Nil => table.raw_len(),
-                    n => usize::from(u16::from_luau(&n)?),
-                };
-                if length > PARAMS_MAX {
-                    return Err(Mismatch(format!(
-                        "a statement has at most {PARAMS_MAX} parameters, here are {length}"
-                    )));
-                }
-                (1..=length)
+                (1..=count(table)?)
                     .map(|n| datum(&table.raw_get::<Value>(n)?))
                     .collect::<Result<_, _>>()
                     .map(Self)
+            }
+
+            fn weight(value: &Value) -> usize {
+                // What cannot be read is refused when it is made.
+                let Value::Table(table) = value else {
+                    return weight(value);
+                };
+                let items = 1..=count(table).unwrap_or(0);
+                items.fold(weight(value), |sum, n| {
+                    sum + table.raw_get::<Value>(n).map_or(0, |item| weight(&item))
+                })
             }
         }
 

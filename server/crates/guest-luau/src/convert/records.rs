@@ -8,7 +8,7 @@ use cohnect_capabilities::state::{Entry, Item};
 use cohnect_capabilities::{Client, ClientParts, Field};
 use mlua::{Lua, Table, Value};
 
-use super::{FromLuau, IntoLuau, Mismatch, field, seconds};
+use super::{Budget, FromLuau, IntoLuau, Mismatch, field, seconds, weight};
 use crate::host::Host;
 use crate::nearest::suggestion;
 
@@ -72,6 +72,14 @@ impl FromLuau for Addressed {
             None => Err(Mismatch::expected("an item", value)),
         }
     }
+
+    fn weight(value: &Value) -> usize {
+        let payload = match value {
+            Value::Table(table) => table.raw_get("payload").unwrap_or(Value::Nil),
+            _ => Value::Nil,
+        };
+        weight(value) + weight(&payload)
+    }
 }
 
 impl FromLuau for Subject {
@@ -98,7 +106,7 @@ impl FromLuau for Vec<Field> {
             Value::Table(table) => table,
             other => return Err(Mismatch::expected("a map of fields", other)),
         };
-        let mut fields = Self::new();
+        let (mut fields, mut budget) = (Self::new(), Budget::default());
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair?;
             let Value::String(key) = key else {
@@ -107,6 +115,7 @@ impl FromLuau for Vec<Field> {
             if fields.len() == FIELDS_MAX {
                 return Err(Mismatch(format!("more than {FIELDS_MAX} fields")));
             }
+            budget.take(key.as_bytes().len() + weight(&value))?;
             let key = key.to_string_lossy();
             let value = FromLuau::from_luau(&value).map_err(|m: Mismatch| m.within(&key))?;
             fields.push(Field { key, value });

@@ -5,6 +5,7 @@ use rmp::Marker;
 
 use super::{BUFFER, DEPTH_MAX, SHARED};
 use crate::convert::{EXACT_MAX, describe};
+use crate::tables::NODES_MAX;
 
 /// Why bytes could not be read.
 pub(crate) enum Bad {
@@ -24,6 +25,8 @@ pub(super) struct Reader<'a> {
     lua: &'a Lua,
     bytes: &'a [u8],
     depth: usize,
+    /// Values that may still come, where they are not what was kept.
+    left: usize,
     /// The table that the outermost one is read into.
     pub(super) root: Option<Table>,
     /// What was read, by its number, where it may be shared.
@@ -36,6 +39,7 @@ impl<'a> Reader<'a> {
             lua,
             bytes,
             depth: 0,
+            left: if shared { usize::MAX } else { NODES_MAX },
             root: None,
             seen: shared.then(Vec::new),
         }
@@ -78,6 +82,10 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self) -> Result<Value, Bad> {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| Bad::Form(format!("more than {NODES_MAX} values")))?;
         let marker = Marker::from_u8(u8::from_be_bytes(self.number()?));
         let whole = |number: i128| -> Result<Value, Bad> {
             if number.unsigned_abs() > u128::from(EXACT_MAX) {

@@ -6,13 +6,15 @@ use rustc_hash::FxHashMap;
 
 use super::{BUFFER, DEPTH_MAX, SHARED};
 use crate::convert::whole;
-use crate::json::{Path, is_list};
+use crate::json::Path;
+use crate::tables::{Form, Walk};
 
 pub(super) struct Writer {
     pub(super) out: Vec<u8>,
     path: Path,
     name: &'static str,
     bytes_max: usize,
+    walk: Walk,
     /// The number of each table and buffer that was written, where they may be shared.
     seen: Option<FxHashMap<*const core::ffi::c_void, u32>>,
 }
@@ -24,12 +26,23 @@ impl Writer {
             path: Path::default(),
             name,
             bytes_max,
+            walk: if shared {
+                Walk::of_kept()
+            } else {
+                Walk::bounded()
+            },
             seen: shared.then(FxHashMap::default),
         }
     }
 
     pub(super) fn value(&mut self, value: &Value) -> Result<(), String> {
-        if self.out.len() > self.bytes_max {
+        // What is too long is not copied.
+        let length = match value {
+            Value::String(text) => text.as_bytes().len(),
+            Value::Buffer(buffer) => buffer.len(),
+            _ => 0,
+        };
+        if self.out.len().saturating_add(length) > self.bytes_max {
             return Err(format!("more than {} bytes", self.bytes_max));
         }
         if self.path.depth() > DEPTH_MAX {
@@ -127,21 +140,24 @@ impl Writer {
             return Ok(());
         }
         let luau = |error: mlua::Error| error.to_string();
-        if let Some(length) = is_list(table).map_err(luau)? {
-            let _ = write::write_array_len(&mut self.out, length as u32);
-            for n in 1..=length {
-                self.path.push(&Value::Integer(n as i64));
-                self.value(&table.raw_get::<Value>(n).map_err(luau)?)?;
-                self.path.pop();
+        let form = self
+            .walk
+            .form(table, false)
+            .map_err(|stopped| stopped.to_string())?;
+        let pairs = match &*form {
+            Form::List(length) => {
+                let _ = write::write_array_len(&mut self.out, *length as u32);
+                for n in 1..=*length {
+                    self.path.push(&Value::Integer(n as i64));
+                    self.value(&table.raw_get::<Value>(n).map_err(luau)?)?;
+                    self.path.pop();
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        let pairs = table
-            .pairs::<Value, Value>()
-            .collect::<mlua::Result<Vec<_>>>()
-            .map_err(luau)?;
+            Form::Map(pairs) => pairs,
+        };
         let _ = write::write_map_len(&mut self.out, pairs.len() as u32);
-        for (key, value) in &pairs {
+        for (key, value) in pairs {
             self.path.push(key);
             if !matches!(
                 key,

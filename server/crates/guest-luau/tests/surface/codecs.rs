@@ -173,3 +173,53 @@ fn without_null_fields(value: Value) -> Value {
         other => other,
     }
 }
+
+#[test]
+fn what_is_written_and_read_at_once_is_counted() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local json, msgpack = require("@cohnect/json"), require("@cohnect/msgpack")
+        local empty, list = table.create(200000), {}
+        for n = 1, 5000 do list[n] = empty end
+        local map = table.create(200000)
+        map.x = 1
+        local maps = table.create(5000, map)
+        local inner = table.create(1000, 1)
+        local many = table.create(101, inner)
+        local function said(encode, value)
+            local ok, problem = pcall(encode, value)
+            return if ok then "ok" else tostring(problem)
+        end
+        local function refused(decode, text)
+            local value, problem = decode(text)
+            return if problem then tostring(problem) else "ok"
+        end
+        return { action = {
+            sparse = function()
+                return `{#json.encode(list)} {#msgpack.encode(list)} {#json.encode(maps)} {#msgpack.encode(maps)}`
+            end,
+            json = function() return said(json.encode, many) end,
+            msgpack = function() return said(msgpack.encode, many) end,
+            json_long = function() return said(json.encode, table.create(100, string.rep("x", 2e6))) end,
+            json_read = function() return refused(json.decode, "[[]" .. string.rep(",[]", 3e5) .. "]") end,
+            msgpack_read = function() return refused(msgpack.decode, "\xdd\0\2\0\0" .. string.rep("\1", 131072)) end,
+            fine = function() return refused(json.decode, "[1" .. string.rep(",1", 9e4) .. "]") end,
+        } }"#,
+    );
+    assert_eq!(
+        module.execute("sparse", ""),
+        Ok("15001 5003 40001 20003".into())
+    );
+    for (action, text) in [
+        ("json", "more than 100000 values"),
+        ("msgpack", "more than 100000 values"),
+        ("json_long", "more than 1048576 bytes"),
+        ("json_read", "json-values"),
+        ("msgpack_read", "more than 100000 values"),
+        ("fine", "ok"),
+    ] {
+        let said = module.execute(action, "").expect("it answers");
+        assert!(said.contains(text), "{action}: {said}");
+    }
+}

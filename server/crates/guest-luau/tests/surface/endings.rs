@@ -216,3 +216,88 @@ fn what_could_hold_a_thread_for_minutes_is_refused() {
     }
     assert_eq!(module.execute("fine", ""), Ok("5 6 2 3".into()));
 }
+
+#[test]
+fn a_pattern_and_a_format_have_a_length() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local text, set = string.rep("a", 1000), "[" .. string.rep("b", 300) .. "a]*"
+        local long, wide = string.rep("a", 4e6), "[" .. string.rep("b", 200) .. "a]*"
+        return { action = {
+            find = function() string.find(text, set) end,
+            match = function() text:match(set) end,
+            gmatch = function() for _ in string.gmatch(text, set) do end end,
+            gsub = function() text:gsub(set, "") end,
+            product = function() long:match(wide) end,
+            looked_for = function() long:find(wide) end,
+            date = function() os.date(string.rep("%c", 200)) end,
+            fine = function()
+                local words = 0
+                for _ in ("a b c"):gmatch("%a") do words += 1 end
+                local dots = ("a.b"):gsub("%.", "-")
+                local plain = (set .. "x"):find(set, 1, true)
+                local after = ("key=value"):match("(%w+)$", 2)
+                return `{words} {dots} {plain} {after} {os.date("%Y", 0)} {#long:match("a*")}`
+            end,
+        } }"#,
+    );
+    for action in [
+        "find",
+        "match",
+        "gmatch",
+        "gsub",
+        "product",
+        "looked_for",
+        "date",
+    ] {
+        match module.fault(action) {
+            Fault::Raised(text) => assert!(
+                text.contains("hello.luau:") && text.contains("bytes"),
+                "{action}: {text}"
+            ),
+            other => panic!("{action}: {other:?}"),
+        }
+    }
+    assert_eq!(
+        module.execute("fine", ""),
+        Ok("3 a-b 1 value 1970 4000000".into())
+    );
+}
+
+#[test]
+fn sorting_long_strings_or_many_items_looks_at_the_clock() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        return { action = {
+            fine = function()
+                local words, many = { "b", string.rep("c", 2000), "a" }, {}
+                table.sort(words)
+                for n = 1, 5000 do many[n] = 5001 - n end
+                table.sort(many)
+                local down = { 1, 3, 2 }
+                table.sort(down, function(a, b) return a > b end)
+                return `{words[1]} {words[2]} {#words[3]} {many[1]} {many[5000]} {table.concat(down)}`
+            end,
+            mixed = function() table.sort({ 1, "a" }) end,
+            none = function() (table.sort :: any)(5) end,
+        } }"#,
+    );
+    assert_eq!(module.execute("fine", ""), Ok("a b 2000 1 5000 321".into()));
+    for (action, text) in [("mixed", "attempt to compare"), ("none", "table expected")] {
+        match module.fault(action) {
+            Fault::Raised(found) => assert!(found.contains(text), "{action}: {found}"),
+            other => panic!("{action}: {other:?}"),
+        }
+    }
+    let mut module = bench.load(
+        r#"
+        local common = string.rep("x", 2e6)
+        local first, second, list = common .. "a", common .. "b", {}
+        for n = 1, 1000 do list[n] = if n % 2 == 0 then first else second end
+        return { action = { sort = function() table.sort(list) end } }"#,
+    );
+    let ending = while_ticking(&bench, || ended(&mut module, "sort"));
+    assert_eq!(ending, Ending::Deadline);
+}

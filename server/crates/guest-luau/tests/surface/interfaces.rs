@@ -5,6 +5,7 @@ use cohnect_capabilities::state::Place;
 use cohnect_capabilities::{
     Audience, ClientId, CloseReason, Delivery, Effect, Error, Payload, Scalar,
 };
+use cohnect_host::export::Fault;
 
 use super::bench::{ADA, ADA_TEXT, Bench};
 
@@ -221,7 +222,10 @@ fn what_does_not_fit_says_what_would() {
             "t.state.add('shared', {}, 1)",
             "expected a string, got table",
         ),
-        ("t.state.add('shared', 'n', 1.5)", "expected a whole number"),
+        (
+            "t.state.add('shared', 'n', 1.5)",
+            "state.add: expected a whole number",
+        ),
         ("t.state.add('shared', 'n', 2^60)", "up to 2^53"),
         (
             "t.state.set('shared', 'n', 5)",
@@ -263,6 +267,31 @@ fn what_does_not_fit_says_what_would() {
             text.contains(found),
             "{call}\n says: {text}\n  not: {found}"
         );
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_logged_with_its_function_and_its_argument() {
+    let bench = Bench::new();
+    for (call, said) in [
+        (
+            "t.state.add('shared', 'x', 'y')",
+            "state.add: delta: expected a whole number up to 2^53, got \"y\"",
+        ),
+        (
+            "t.clients.send(request.client.id, 0x0100, '', { chanel = 1 })",
+            "clients.send: options: ",
+        ),
+    ] {
+        let mut module = bench.load(&format!(
+            r#"
+            local t = {{ state = require("@cohnect/state"), clients = require("@cohnect/clients") }}
+            return {{ action = {{ run = function(request) return {call} end }} }}"#
+        ));
+        let Fault::Raised(text) = module.fault("run") else {
+            panic!("{call} ended the replica");
+        };
+        assert!(text.contains(said), "{call}: {text}");
     }
 }
 
@@ -350,4 +379,34 @@ fn json_goes_both_ways() {
         let text = answer.expect("it is caught");
         assert!(text.contains(found), "{value}: {text}");
     }
+}
+
+#[test]
+fn a_list_has_bytes_in_all_and_a_text_has_a_length() {
+    let bench = Bench::new();
+    for body in [
+        r#"t.state.get_many("shared", table.create(300, string.rep("x", 4e6)))"#,
+        r#"t.state.get_many("shared", table.create(300, string.rep("x", 4e3)))"#,
+        r#"t.clients.send_each(table.create(300, { to = request.client.id, payload = buffer.create(4e3) }), 1)"#,
+        r#"t.tags.replace(request.client.id, table.create(300, string.rep("x", 4e3)))"#,
+        r#"t.logging.log("info", "text", { a = string.rep("x", 6e5), b = string.rep("y", 6e5) })"#,
+        r#"t.state.get("shared", string.rep("x", 4e6))"#,
+    ] {
+        let (answer, _) = run(
+            &bench,
+            &format!(
+                "local ok, problem = pcall(function() {body} end) return `{{ok}} {{problem}}`"
+            ),
+        );
+        let said = answer.expect("it answers");
+        assert!(
+            said.starts_with("false") && said.contains("at most 1048576 bytes"),
+            "{body}: {said}"
+        );
+    }
+    shows(
+        &bench,
+        r#"#assert(t.state.get_many("shared", table.create(100, "a"))) >= 0"#,
+        "true",
+    );
 }

@@ -71,6 +71,10 @@ async fn rows_come_by_column_name() {
         execute(&bench, &mut *module, "denied").await,
         Err(Error::Denied)
     );
+    let mistake = module.context().mistake(&Error::Denied).unwrap();
+    for part in ["db.query: denied", "`other`", "\"db:other\""] {
+        assert!(mistake.contains(part), "{mistake}");
+    }
     bench.world.push_rows(Err(Error::other("23505", "unique")));
     assert_eq!(
         execute(&bench, &mut *module, "read").await,

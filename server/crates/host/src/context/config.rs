@@ -3,6 +3,10 @@
 use cohnect_capabilities::Scalar;
 
 use super::Entered;
+use crate::escaped::Escaped;
+
+/// Names of secrets that a replica is told about: one that asks for more of them makes them up.
+const MISSED_MAX: usize = 16;
 
 impl Entered<'_> {
     /// `config.get`
@@ -11,13 +15,33 @@ impl Entered<'_> {
         self.context.charter.config.value(key)
     }
 
-    /// `config.secret`: none without its grant.
+    /// `config.secret`: none without its grant, and none that is not configured; the log says which of the two.
     #[must_use]
-    pub fn config_secret(&self, name: &str) -> Option<String> {
-        if self.context.charter.grants.secrets.contains(name) {
-            self.capabilities().secrets.secret(name)
-        } else {
-            None
+    pub fn config_secret(&mut self, name: &str) -> Option<String> {
+        if !self.context.charter.grants.secrets.contains(name) {
+            self.missed(name, "the grant \"secret:NAME\" is missing in its manifest");
+            return None;
         }
+        let secret = self.capabilities().secrets.secret(name);
+        if secret.is_none() {
+            self.missed(name, "the server's configuration has no such secret");
+        }
+        secret
+    }
+
+    /// Says once for each replica and name why a secret is not to be had.
+    fn missed(&mut self, name: &str, why: &str) {
+        let missed = &mut self.context.secrets_missed;
+        if missed.len() >= MISSED_MAX || missed.iter().any(|known| known == name) {
+            return;
+        }
+        missed.push(name.to_owned());
+        let identity = &self.context.charter.identity;
+        tracing::warn!(
+            module = %identity.module,
+            generation = identity.generation,
+            "config.secret: the module gets no secret `{}`: {why}",
+            Escaped(name)
+        );
     }
 }

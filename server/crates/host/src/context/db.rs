@@ -108,6 +108,7 @@ impl Entered<'_> {
         String,
         Duration,
     )> {
+        name.clone_into(&mut self.context.database);
         if !self.context.charter.grants.databases.contains(name) {
             return Err(Error::Denied);
         }

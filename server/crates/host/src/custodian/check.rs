@@ -144,6 +144,14 @@ fn describe(setup: &Setup, plan: &Plan) -> Vec<String> {
         ("timers", exports.timers),
         ("replies", exports.replies),
         ("lifecycle", exports.lifecycle),
+        (
+            "client_events",
+            exports.client_events != crate::export::ClientEvents::default(),
+        ),
+        (
+            "server_events",
+            exports.server_events != crate::export::ServerEvents::default(),
+        ),
         ("state goes over swaps", exports.migration),
     ];
     list(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::Setup;
-use crate::catalog::{Copy, Module, OnFailure, Placement};
+use crate::catalog::{Copy, Module, OnFailure, Placement, check_pattern};
 use crate::config::Section;
 use crate::context::{Charter, Context, Grants, Identity};
 use crate::export::{Exports, PacketClaim, TopicClaim};
@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) version: String,
     pub(super) placement: Placement,
     pub(super) waits: bool,
+    /// What makes it wait, and so live on a worker.
+    pub(super) why_waits: Option<String>,
     pub(super) seats: Vec<Seat>,
     pub(super) limits: Limits,
     pub(super) grants: Arc<Grants>,
@@ -118,16 +120,21 @@ pub(super) fn plan(setup: &Setup, files: &Files) -> Result<Plan, String> {
     let deadline = manifest.deadline.unwrap_or(FAST_DEADLINE);
     let slow: Vec<_> = prepared.imports().iter().filter(|i| i.waits()).collect();
     let waits = !slow.is_empty() || deadline > FAST_DEADLINE;
-    let mut exports = prepared.exports().clone();
-    let has_stages = !exports.packets.is_empty() || !exports.broadcasts.is_empty();
-    if has_stages && waits {
-        let why = slow.first().map_or_else(
+    let why_waits = waits.then(|| {
+        slow.first().map_or_else(
             || format!("its `deadline_ms` is {}", deadline.as_millis()),
             |i| format!("it imports `{}`", i.name()),
-        );
+        )
+    });
+    let mut exports = prepared.exports().clone();
+    let has_stages = !exports.packets.is_empty() || !exports.broadcasts.is_empty();
+    if has_stages && let Some(why) = &why_waits {
         return Err(format!(
             "it has stages, which never wait, but {why}; put the stages into a module of their own"
         ));
+    }
+    for claim in exports.broadcasts.iter().chain(&exports.streams) {
+        check_pattern(&claim.topic)?;
     }
     let placement = manifest.placement.unwrap_or_else(|| {
         if has_stages && only_stages(&exports) {
@@ -149,6 +156,7 @@ pub(super) fn plan(setup: &Setup, files: &Files) -> Result<Plan, String> {
         version: manifest.version.unwrap_or_default(),
         placement,
         waits,
+        why_waits,
         seats,
         limits,
         grants,

@@ -138,10 +138,9 @@ pub(super) async fn make(
     };
     if let (true, Some(snapshot)) = (exports.migration, snapshot) {
         let restore = Export::Restore(snapshot.clone());
-        done(
-            call_for_setup(&mut body, &restore, Phase::Transfer, lane, clock, effects).await,
-            "restore",
-        )?;
+        let outcome =
+            call_for_setup(&mut body, &restore, Phase::Transfer, lane, clock, effects).await;
+        done(&mut body, outcome, "restore")?;
     }
     if exports.lifecycle {
         let start = Export::Start(StartInfo {
@@ -154,17 +153,19 @@ pub(super) async fn make(
             instance: identity.instance,
             reason,
         });
-        done(
-            call_for_setup(&mut body, &start, Phase::Call, lane, clock, effects).await,
-            "start",
-        )?;
+        let outcome = call_for_setup(&mut body, &start, Phase::Call, lane, clock, effects).await;
+        done(&mut body, outcome, "start")?;
     }
     Ok((body, identity))
 }
 
-fn done(outcome: Outcome, what: &str) -> Result<(), String> {
+fn done(body: &mut Body, outcome: Outcome, what: &str) -> Result<(), String> {
     match outcome {
-        Ok(Returned::Done(Err(error))) => Err(format!("`{what}` failed: {error}")),
+        Ok(Returned::Done(Err(error))) => {
+            let said = body.context().named(&error);
+            let said = said.unwrap_or_else(|| error.to_string());
+            Err(format!("`{what}` failed: {said}"))
+        }
         Ok(_) => Ok(()),
         Err(fault) => Err(format!("`{what}` failed: {fault}")),
     }
@@ -211,6 +212,6 @@ pub(super) fn log_fault(identity: &Identity, export: &Export, fault: &Fault) {
         generation = identity.generation,
         export = export.name(),
         "{}",
-        Escaped(fault)
+        Escaped(super::blame::cut(&fault.to_string()))
     );
 }

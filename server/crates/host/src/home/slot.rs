@@ -8,10 +8,12 @@ use std::sync::Arc;
 use cohnect_capabilities::{Effect, Error};
 
 use super::aside::Aside;
+use super::blame;
 use super::body::{Body, Code, Lane, ReplicaNumbers, call_for_setup, log_fault, make};
 use super::circuit::Circuit;
 use super::schedule::Schedule;
 use crate::context::{Arming, Identity, Outlet, Phase};
+use crate::deadline::TICK_PERIOD;
 use crate::escaped::Escaped;
 use crate::export::{
     Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartReason, StopReason, Wake,
@@ -187,6 +189,39 @@ impl Slot {
         }
     }
 
+    /// What the thread's CPU clock shows.
+    pub(super) fn cpu_us(&self) -> u64 {
+        self.code.charter.capabilities.cpu.thread_us()
+    }
+
+    /// Whether there is a replica.
+    pub(super) const fn lives(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// This many ticks fell into a call on a shard that has returned. The call's own clock begins at the first tick that its guest looks at, so a library
+    /// function that looks at none would be free: what the ticks show, and the thread's CPU since before the call confirms, counts for the circuit. Either
+    /// alone would blame a call for what it had no part in: for not being scheduled, or for a tick that came late.
+    pub(super) fn charge(&mut self, ticks: u64, cpu_before_us: u64, now: Now) {
+        let cpu_us = self.cpu_us().saturating_sub(cpu_before_us);
+        let Some(body) = self.body.as_mut() else {
+            return;
+        };
+        // The first tick may have come right after the call began.
+        let period_us = u64::try_from(TICK_PERIOD.as_micros()).unwrap_or(u64::MAX);
+        let used_us = ticks
+            .saturating_sub(1)
+            .saturating_mul(period_us)
+            .min(cpu_us);
+        let budget_us = self.code.charter.limits.deadline.as_micros();
+        let over_us = used_us
+            .saturating_sub(u64::try_from(budget_us).unwrap_or(u64::MAX))
+            .saturating_sub(body.context().overrun_us());
+        if over_us > 0 && self.circuit.overran(now.monotonic_us, over_us) {
+            self.open(now, "its calls used too much CPU");
+        }
+    }
+
     /// The running call was given up: its replica is gone.
     pub(crate) fn abandon(&mut self, export: &Export, why: &str, now: Now) -> Ran {
         let outcome = Err(Fault::Ended(Ending::Wall, why.to_owned()));
@@ -266,10 +301,7 @@ impl Slot {
     }
 
     fn returned(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
-        let outcome = match self.mistake(&outcome) {
-            Some(text) => Err(Fault::Raised(text)),
-            None => outcome,
-        };
+        let outcome = blame::judge(self.body.as_mut(), &self.identity, export, outcome);
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
         } else if let Ok(
@@ -310,23 +342,11 @@ impl Slot {
         }
     }
 
-    /// What the module itself did wrong, where it answers its caller as if he had.
-    fn mistake(&mut self, outcome: &Outcome) -> Option<String> {
-        match outcome {
-            Ok(
-                Returned::Answer(Err(error))
-                | Returned::Admission(Err(error))
-                | Returned::Subscribed(Err(error)),
-            ) => self.body.as_mut()?.context().mistake(error),
-            Ok(_) | Err(_) => None,
-        }
-    }
-
     pub(super) fn ended(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
             // The text is the module's own, of any length and with anything in it, and stays until a call comes.
-            self.ending = Some(format!("`{}`: {}", export.name(), Escaped(fault)));
+            self.ending = Some(Escaped(blame::in_short(export, fault)).to_string());
         }
         self.body = None;
         self.schedule.finish(export, &outcome, now);

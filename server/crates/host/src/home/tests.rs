@@ -564,3 +564,23 @@ fn a_deadline_and_a_memory_limit_end_the_replica_too() {
         assert_eq!(rig.ask("a", "n"), "1");
     }
 }
+
+#[test]
+fn ticks_that_no_guest_looked_at_open_the_circuit_when_the_cpu_confirms_them() {
+    let mut rig = Rig::new(&[("a", "action n count")]);
+    let now = rig.now();
+    assert_eq!(rig.ask("a", "n"), "1");
+    {
+        let slot = &mut rig.home.seats[0].as_mut().unwrap().slot;
+        let before = slot.cpu_us();
+        slot.charge(101, before, now);
+        assert!(!slot.circuit.is_open(), "it was not scheduled");
+        rig.world.set_cpu_step(100_000);
+        slot.cpu_us();
+        slot.charge(4, before, now);
+        assert!(!slot.circuit.is_open(), "three milliseconds are allowed");
+        slot.charge(101, before, now);
+        assert!(slot.circuit.is_open());
+    }
+    assert_eq!(rig.ask("a", "n"), "Unavailable");
+}

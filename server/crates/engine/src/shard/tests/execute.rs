@@ -225,3 +225,31 @@ fn what_is_no_operation_is_unknown() {
         assert_eq!(answer, bad(Detail::UNKNOWN_OPCODE), "{opcode:#06x}");
     }
 }
+
+#[test]
+fn a_client_that_waits_for_no_answer_fills_no_queue_alone() {
+    let mut site = Site::new(2);
+    let log = Log::default();
+    let plan = Plan {
+        exports: clients(&["echo"]),
+        shard: Some(1),
+        ..Plan::default()
+    };
+    let ran = log.clone();
+    site.load("m", plan, move |context, export| {
+        ran.add("ran");
+        run(context, export)
+    });
+    let (greedy, modest) = (site.connect(0), site.connect(0));
+    for _ in 0..200 {
+        site.say(greedy, 4, body("m", "echo", b"x"));
+    }
+    let asked = site.ask(modest, 4, body("m", "echo", b"hi"));
+    site.settle();
+    assert_eq!(site.answer(modest, asked).unwrap().0, Outcome::Done);
+    let ran = log.take().len();
+    assert!(ran < 200, "{ran} calls found a place");
+    // What has run is no longer counted.
+    let answer = site.request(greedy, 4, body("m", "echo", b"again"));
+    assert_eq!(answer.0, Outcome::Done);
+}

@@ -6,14 +6,15 @@ use cohnect_capabilities::{ClientId, Delivery, Error, Failure};
 use cohnect_host::context::Context;
 use cohnect_host::export::{Export, Returned, TopicClaim};
 use cohnect_host::function::HostFunction;
-use cohnect_protocol::Mode;
 use cohnect_protocol::ops::stream::{Event, Push, Request, SERVER_BEGUN};
 use cohnect_protocol::ops::{Body as _, Detail, Name8, Outcome};
+use cohnect_protocol::{Mode, Opcode, RequestContext, RequestId};
 
 use super::execute::{body, clients};
 use super::site::{Log, Plan, Site};
 use super::with_shards;
 use crate::Policy;
+use crate::ops::Op;
 
 const STREAM: u16 = 5;
 
@@ -269,6 +270,87 @@ fn so_many_streams_and_no_more_and_only_by_reliable_requests() {
     site.settle();
     assert_eq!(site.directory.subscribers("x"), 0);
     assert_eq!(site.players[player].closed, None);
+}
+
+/// What a client sends that chooses its request ids to confuse.
+fn send_under(site: &mut Site, player: usize, id: u32, body: Bytes) {
+    let shard = &mut site.shards[0];
+    let client = shard.clients.by_id(site.players[player].id).unwrap();
+    let mode = Mode::ReliableOrdered;
+    let request = RequestContext {
+        id: RequestId(id),
+        opcode: Opcode::STREAM,
+        version: 0,
+        channel: 0,
+        mode,
+    };
+    shard.handle_operation(Op {
+        client,
+        opcode: Opcode::STREAM,
+        version: 0,
+        channel: 0,
+        mode,
+        request: Some(request),
+        received_at: 0,
+        body,
+    });
+}
+
+#[test]
+fn the_answer_about_one_topic_never_decides_about_another() {
+    let close_body = |stream| Request::Close { stream }.to_bytes();
+    let attacks: [&[Bytes]; 3] = [
+        &[
+            open_body("scores/eu"),
+            open_body("scores/closed"),
+            open_body("scores/eu"),
+        ],
+        &[open_body("scores/closed"), open_body("scores/eu")],
+        // Closed while its handler is asked, and opened again under the same id: two answers are on their way, and the first is not the second's.
+        &[
+            open_body("scores/eu"),
+            close_body(77),
+            open_body("scores/closed"),
+        ],
+    ];
+    for (n, attack) in attacks.into_iter().enumerate() {
+        for settle in [false, true] {
+            let mut site = Site::new(1);
+            load(&mut site, 0, &Log::default());
+            let player = site.connect(0);
+            for body in attack {
+                send_under(&mut site, player, 77, body.clone());
+                if settle {
+                    site.settle();
+                }
+            }
+            site.settle();
+            assert_eq!(
+                open(&mut site, player, "scores/closed").1.len(),
+                8,
+                "refused"
+            );
+            tell(&mut site, "publish", "scores/closed secret");
+            assert_eq!(
+                site.directory.subscribers("scores/closed"),
+                0,
+                "{n} {settle}"
+            );
+            let shard = &mut site.shards[0];
+            let client = shard.clients.by_id(site.players[player].id).unwrap();
+            let streams = shard.streams(client).unwrap();
+            assert!(
+                streams
+                    .iter()
+                    .all(|stream| &*stream.topic != "scores/closed"),
+                "{n}"
+            );
+        }
+    }
+    let mut site = Site::new(1);
+    let player = site.connect(0);
+    send_under(&mut site, player, SERVER_BEGUN | 1, open_body("news"));
+    assert_eq!(site.directory.subscribers("news"), 0);
 }
 
 #[test]

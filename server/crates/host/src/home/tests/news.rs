@@ -163,7 +163,7 @@ fn the_log_says_why_a_module_began_anew_and_from_where() {
 fn why_a_module_ended_forges_no_line_of_the_log_and_is_kept_cut() {
     let mut rig = Rig::new(&[("a", "action e echo")]);
     let seat = rig.home.seats[0].as_mut().unwrap();
-    let text = format!("a\u{1b}[31m\n{}", "x".repeat(1_000_000));
+    let text = format!("a\u{1b}[31m{}\nERROR forged", "x".repeat(1_000_000));
     let fault = Err(Fault::Ended(Ending::Trap, text));
     seat.slot.ended(
         &Export::Step(crate::export::Wake::Started),
@@ -171,6 +171,7 @@ fn why_a_module_ended_forges_no_line_of_the_log_and_is_kept_cut() {
         Now::default(),
     );
     let kept = seat.slot.ending.clone().unwrap();
-    assert!(kept.contains("a\\u{1b}[31m\n    x"), "{}", &kept[..100]);
+    assert!(kept.contains("a\\u{1b}[31mx"), "{}", &kept[..100]);
+    assert!(!kept.contains("forged") && !kept.contains('\n'));
     assert!(kept.len() < 2 * crate::limits::LOG_BYTES_MAX);
 }
