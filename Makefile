@@ -16,7 +16,7 @@ test: ## Install what is missing, then run every test, lint and check
 
 bench: ## Measure this machine, every figure beside its bare reference
 	@tests/toolchain
-	@cargo build --release --locked --package cohnect-server
+	@cargo build --release --locked --package cohnect-server --package cohnect-arena
 	@target/release/cohnect bench
 
 clean: ## Remove what was built

@@ -17,6 +17,8 @@ mod wire;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use rows::ROWS;
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -28,8 +30,8 @@ pub struct Options {
     pub in_flight: Option<u32>,
     /// How long each row is measured.
     pub time: Duration,
-    /// Only rows whose name contains this.
-    pub only: Option<String>,
+    /// Only these groups of [`ROWS`]; empty for all.
+    pub only: Vec<String>,
     /// The ready file of a server that runs already.
     pub server: Option<PathBuf>,
     /// What the clients' keys are drawn from; none draws a fresh one.

@@ -29,6 +29,19 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// Longest time until all clients of a row are connected.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The groups of rows, in the order in which they are measured.
+pub const ROWS: [&str; 9] = [
+    "calls",
+    "loaded",
+    "sequential",
+    "broadcast",
+    "swap",
+    "runaway",
+    "sessions",
+    "start",
+    "far",
+];
+
 type Print<'a> = &'a mut dyn FnMut(Row);
 
 /// Measures everything that the options ask for.
@@ -38,29 +51,18 @@ pub(crate) fn measure(
     binary: &Path,
     print: Print<'_>,
 ) -> anyhow::Result<()> {
-    let wanted = |names: &[&str]| {
-        let only = options.only.as_deref();
-        only.is_none_or(|only| names.iter().any(|name| name.contains(only)))
-    };
-    if wanted(&["calls"]) {
+    let row = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    if row("calls") {
         calls::measure(options.time, print)?;
     }
-    let served = [
-        "loaded",
-        "sequential",
-        "broadcast",
-        "swap",
-        "runaway",
-        "sessions",
-        "start",
-    ];
-    if wanted(&served) {
+    let apart = ["calls", "far"];
+    let served = |name: &&str| !apart.contains(name) && row(name);
+    if ROWS.iter().any(served) {
         let subject = match &options.server {
             Some(ready) => Subject::running(ready, seed)?,
             None => Subject::start(binary, options.shards, seed)?,
         };
         let idle_kib = subject.resident_kib();
-        let row = |name: &str| wanted(&[name]);
         if row("loaded") {
             loaded::near(options, &subject, seed, print)?;
         }
@@ -84,7 +86,7 @@ pub(crate) fn measure(
         }
     }
     // This row needs a server with more shards than the others have.
-    if wanted(&["far"]) && options.server.is_none() {
+    if row("far") && options.server.is_none() {
         let subject = Subject::start(binary, options.shards.max(2), seed)?;
         loaded::far(options, &subject, print)?;
     }

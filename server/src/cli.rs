@@ -303,9 +303,9 @@ pub struct Bench {
     /// How many seconds each row is measured.
     #[arg(long, default_value = "3", value_parser = row_time)]
     pub seconds: core::time::Duration,
-    /// Only these rows: `calls`, `loaded`, `sequential`, `broadcast`, `swap`, `runaway`, `sessions`, `start` or `far`.
-    #[arg(long, value_name = "TEXT")]
-    pub only: Option<String>,
+    /// Only these rows, with commas between them.
+    #[arg(long, value_name = "ROWS", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(cohnect_benches::ROWS))]
+    pub only: Vec<String>,
     /// What the clients' keys are drawn from; by default a fresh number, which is printed.
     #[arg(long)]
     pub seed: Option<u64>,
