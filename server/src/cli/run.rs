@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use cohnect_engine::Policy;
 
 use crate::cli::{Dev, Serve};
-use crate::config::Config;
+use crate::config::{Config, HOMES_MAX};
 use crate::output;
 use crate::ready::Ready;
 use crate::run::{Manner, run};
@@ -106,8 +106,10 @@ fn start_serve(serve: &Serve, log: &mut Option<Log>) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()
         .context("the number of cores is not to be had")?
         .get() as u64;
-    server.shards = server.shards.or_else(|| Some(cores.min(64)));
-    server.workers = server.workers.or_else(|| Some((cores / 4).clamp(1, 64)));
+    server.shards = server.shards.or_else(|| Some(cores.min(HOMES_MAX)));
+    server.workers = server
+        .workers
+        .or_else(|| Some((cores / 4).clamp(1, HOMES_MAX)));
     *log = Some(telemetry::start(&config.log, false)?);
     tracing::warn!("clients are admitted without a token ([access] anonymous = true)");
     let ready_files = serve.ready_file.clone().into_iter().collect();
