@@ -67,6 +67,17 @@ impl Context {
         });
     }
 
+    /// Judges an error that the running call ends with and its caller would take for a mistake of his own: the module's mistake behind it, where it is one.
+    /// Where a limit may be either's affair, the log says which call met it.
+    #[must_use]
+    pub fn judge(&self, export: &Export, error: &Error) -> Option<String> {
+        let mistake = self.mistake(error);
+        if mistake.is_none() {
+            self.warn_of_limit(export, error);
+        }
+        mistake
+    }
+
     /// The module's own mistake behind an error that it ends its call with, for the log: it passes on what a capability said of its arguments or its
     /// grants, and whoever called it would take that for his own.
     #[must_use]
@@ -80,7 +91,7 @@ impl Context {
     }
 
     /// Says in the log which call met a limit, where the module passes that on: its caller is told that what he sent was too large, or came too often.
-    pub fn warn_of_limit(&self, export: &Export, error: &Error) {
+    fn warn_of_limit(&self, export: &Export, error: &Error) {
         if let Error::LimitExceeded(_) = error
             && let Some(said) = self.named(error)
         {
