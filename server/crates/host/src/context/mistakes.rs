@@ -114,7 +114,7 @@ impl Context {
         Some(format!(
             "{}.{}: {error}{}",
             row.interface.name(),
-            row.name,
+            row.plain_name(),
             refused.advice
         ))
     }
