@@ -273,3 +273,41 @@ impl Drop for Busy {
         drop(self.0.wait());
     }
 }
+
+/// A pipe takes 64 KiB and the server keeps some MiB for a reader; what is said here is more than both.
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let module = r#"local line = string.rep("x", 8000)
+    return { action = { speak = function()
+        print(line)
+        return "spoken"
+    end } }"#;
+    let modules = [
+        ("loud.luau", module),
+        ("../cohnect.toml", "[log]\nlevel = \"debug\"\n"),
+    ];
+    let fill = |server: &Server| {
+        with_client(server, |client, _incoming| async move {
+            for _ in 0..600 {
+                let answer = client.execute("loud", "speak", "").await;
+                assert_eq!(answer, Ok("spoken".into()));
+            }
+        });
+    };
+    let (mut server, unread) = Server::dev_unread(&modules, &[]);
+    fill(&server);
+    server.listen(unread);
+    server.logs("lines of the log were lost: nothing read them");
+    let (said, log) = server.terminate();
+    assert_eq!(said.code, 0);
+    assert!(
+        log.contains("ending: clients are told"),
+        "it is said to the end"
+    );
+
+    let (server, unread) = Server::dev_unread(&modules, &[]);
+    fill(&server);
+    let (said, _) = server.terminate();
+    assert_eq!(said.code, 0, "it ends, though nobody reads that");
+    drop(unread);
+}

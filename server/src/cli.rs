@@ -7,15 +7,17 @@ pub(crate) mod doctor;
 pub(crate) mod make;
 pub(crate) mod run;
 
+use core::ops::RangeInclusive;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Shards, and workers, of one server (as `server.shards` and `server.workers` in the configuration): each is a thread that wants a core and holds a copy
-/// of every `per-shard` module, and machines with more cores than this are rare.
-const HOMES_MAX: i64 = 64;
+use crate::config::HOMES_MAX;
+
+/// How many shards, or workers, can be asked for.
+const HOMES: RangeInclusive<i64> = 1..=HOMES_MAX as i64;
 
 /// A scriptable real-time backend for games.
 #[derive(Debug, Parser)]
@@ -69,10 +71,10 @@ pub struct Dev {
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
     /// How many shards, 1 to 64.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=HOMES_MAX))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(HOMES))]
     pub shards: Option<u16>,
     /// How many workers, 1 to 64.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=HOMES_MAX))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(HOMES))]
     pub workers: Option<u16>,
     /// Write this file once clients are answered.
     #[arg(long, value_name = "FILE")]
@@ -292,7 +294,7 @@ pub struct Broadcast {
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Shards of the server that is measured.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=HOMES_MAX))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(HOMES))]
     pub shards: u16,
     /// Clients of the loaded rows.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]

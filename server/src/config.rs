@@ -11,6 +11,10 @@ use serde::Deserialize;
 
 pub use value::ConfigError;
 
+/// Shards, and workers, of one server: each is a thread that wants a core and holds a copy of every `per-shard` module, and machines with more cores than
+/// this are rare.
+pub const HOMES_MAX: u64 = 64;
+
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
@@ -40,10 +44,10 @@ pub struct ServerConfig {
     #[serde(deserialize_with = "value::address")]
     pub listen: SocketAddr,
     /// How many shards, 1 to 64. Default: one a core in `serve`, 1 in `dev`. Each costs a thread and a copy of every `per-shard` module.
-    #[serde(deserialize_with = "value::between::<_, 1, 64>")]
+    #[serde(deserialize_with = "value::between::<_, 1, HOMES_MAX>")]
     pub shards: Option<u64>,
     /// How many workers, 1 to 64. Default: max(1, cores / 4) in `serve`, 1 in `dev`. Each costs a thread.
-    #[serde(deserialize_with = "value::between::<_, 1, 64>")]
+    #[serde(deserialize_with = "value::between::<_, 1, HOMES_MAX>")]
     pub workers: Option<u64>,
     /// The folder of the modules, from this file's. Default `modules`.
     pub modules_dir: PathBuf,

@@ -2,8 +2,9 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use cohnect_client::Config;
 
@@ -56,6 +57,7 @@ pub struct Server {
     folder: tempfile::TempDir,
     process: Child,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -79,19 +81,57 @@ impl Server {
     #[must_use]
     pub fn dev_of(modules: &[(&str, &[u8])], arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
-        let own = Self::start(folder, modules, arguments);
-        let file = own.ready_file();
-        let mut own = own;
-        eventually("the ready file", || {
-            if let Some(status) = own.process.try_wait().expect("the process is ours") {
-                panic!("the server ended with {status}:\n{}", own.log());
-            }
-            file.is_file().then_some(())
-        });
+        let (mut own, log) = Self::start(folder, modules, arguments);
+        own.listen(log);
+        own.wait_until_ready();
         own
     }
 
-    fn start(folder: tempfile::TempDir, modules: &[(&str, &[u8])], arguments: &[&str]) -> Self {
+    /// As [`Self::dev`], but nobody reads its log: what is returned is the pipe's other end, for [`Self::listen`].
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn dev_unread(modules: &[(&str, &str)], arguments: &[&str]) -> (Self, ChildStderr) {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let bytes: Vec<_> = modules
+            .iter()
+            .map(|(name, content)| (*name, content.as_bytes()))
+            .collect();
+        let (mut own, log) = Self::start(folder, &bytes, arguments);
+        own.wait_until_ready();
+        (own, log)
+    }
+
+    fn wait_until_ready(&mut self) {
+        let file = self.ready_file();
+        eventually("the ready file", || {
+            if let Some(status) = self.process.try_wait().expect("the process is ours") {
+                panic!("the server ended with {status}:\n{}", self.log());
+            }
+            file.is_file().then_some(())
+        });
+    }
+
+    /// Reads its log from now on.
+    pub fn listen(&mut self, mut log: ChildStderr) {
+        let shared = Arc::clone(&self.log);
+        self.reader = Some(std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = log.read(&mut bytes) {
+                shared
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&String::from_utf8_lossy(&bytes[..n]));
+            }
+        }));
+    }
+
+    fn start(
+        folder: tempfile::TempDir,
+        modules: &[(&str, &[u8])],
+        arguments: &[&str],
+    ) -> (Self, ChildStderr) {
         std::fs::create_dir_all(folder.path().join("modules")).expect("a folder can be made");
         for (name, content) in modules {
             write(&folder.path().join("modules").join(name), content);
@@ -112,23 +152,14 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server can be started");
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut stderr = process.stderr.take().expect("it is piped");
-        let shared = Arc::clone(&log);
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(n @ 1..) = stderr.read(&mut bytes) {
-                shared
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push_str(&String::from_utf8_lossy(&bytes[..n]));
-            }
-        });
-        Self {
+        let log = process.stderr.take().expect("it is piped");
+        let own = Self {
             folder,
             process,
-            log,
-        }
+            log: Arc::default(),
+            reader: None,
+        };
+        (own, log)
     }
 
     /// Its folder.
@@ -263,6 +294,10 @@ impl Server {
         let status = eventually("the server's end", || {
             self.process.try_wait().expect("the process is ours")
         });
+        // What it said last may still stand in the pipe.
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("reading does not panic");
+        }
         (
             Said {
                 code: status.code().unwrap_or(-1),

@@ -21,16 +21,28 @@ pub(crate) fn binding(contract: &Contract, interface: &str) -> Result<String> {
         resource_uses: BTreeSet::new(),
     };
     let mut body = String::new();
-    let mut resources: Vec<(TypeId, String)> = Vec::new();
+    let mut resources: Vec<Resource> = Vec::new();
     for function in contract.functions(interface)? {
         match function.kind {
             FunctionKind::Freestanding => body.push_str(&writer.function(function)?),
             FunctionKind::Method(id) | FunctionKind::Static(id) => {
                 let text = writer.method(function, id)?;
-                match resources.iter_mut().find(|(known, _)| *known == id) {
-                    Some((_, methods)) => methods.push_str(&text),
-                    None => resources.push((id, text)),
-                }
+                let at = match resources.iter().position(|known| known.id == id) {
+                    Some(at) => at,
+                    None => {
+                        resources.push(Resource::new(id));
+                        resources.len() - 1
+                    }
+                };
+                let resource = &mut resources[at];
+                resource.methods.push_str(&text);
+                write!(
+                    resource.names,
+                    "({:?}, {}, &[{}]), ",
+                    snake(function.item_name()),
+                    writer.variant(function, id),
+                    names(function)
+                )?;
             }
             FunctionKind::AsyncFreestanding
             | FunctionKind::AsyncMethod(_)
@@ -63,7 +75,7 @@ pub(crate) fn binding(contract: &Contract, interface: &str) -> Result<String> {
         writeln!(text, "use crate::convert::{{{}}};", names.join(", "))?;
     }
     if !resources.is_empty() {
-        writer.resource_uses.insert("Slot");
+        writer.resource_uses.extend(["Method", "Slot", "hold"]);
         let names: Vec<_> = writer.resource_uses.iter().copied().collect();
         writeln!(
             text,
@@ -74,8 +86,8 @@ pub(crate) fn binding(contract: &Contract, interface: &str) -> Result<String> {
     text.push_str("\npub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {\n");
     text.push_str(&body);
     text.push_str("Ok(())\n}\n");
-    for (id, methods) in resources {
-        text.push_str(&writer.resource(id, &methods)?);
+    for resource in resources {
+        text.push_str(&writer.resource(&resource)?);
     }
     Ok(text)
 }
@@ -94,6 +106,24 @@ struct Writer<'a> {
     uses: BTreeSet<String>,
     convert: BTreeSet<&'static str>,
     resource_uses: BTreeSet<&'static str>,
+}
+
+/// A resource of an interface, as far as it is written.
+struct Resource {
+    id: TypeId,
+    methods: String,
+    /// What is said of each method.
+    names: String,
+}
+
+impl Resource {
+    const fn new(id: TypeId) -> Self {
+        Self {
+            id,
+            methods: String::new(),
+            names: String::new(),
+        }
+    }
 }
 
 /// How a value goes out.
@@ -263,16 +293,20 @@ impl Writer<'_> {
         })
     }
 
-    fn method(&mut self, function: &Function, id: TypeId) -> Result<String> {
-        let resource = self.contract.def(id).name.clone().unwrap_or_default();
-        let name = function.item_name().to_owned();
-        let variant = format!(
+    /// A method's row in the host's table.
+    fn variant(&self, function: &Function, id: TypeId) -> String {
+        let resource = self.contract.def(id).name.as_deref().unwrap_or_default();
+        format!(
             "HostFunction::{}{}{}",
             camel(self.interface),
-            camel(&resource),
-            camel(&name)
-        );
-        let name = snake(&name);
+            camel(resource),
+            camel(function.item_name())
+        )
+    }
+
+    fn method(&mut self, function: &Function, id: TypeId) -> Result<String> {
+        let variant = self.variant(function, id);
+        let name = snake(function.item_name());
         let outcome = self.outcome(function)?;
         let (patterns, types, passes) = self.arguments(function, 1)?;
         let takes_over = matches!(function.kind, FunctionKind::Static(_))
@@ -335,18 +369,23 @@ impl Writer<'_> {
         matches!(&self.contract.def(list).kind, TypeDefKind::List(inner) if self.is_list_of(inner, "value"))
     }
 
-    fn resource(&self, id: TypeId, methods: &str) -> Result<String> {
-        let name = camel(self.contract.def(id).name.as_deref().unwrap_or_default());
+    fn resource(&self, resource: &Resource) -> Result<String> {
+        let Resource { id, methods, names } = resource;
+        let name = camel(self.contract.def(*id).name.as_deref().unwrap_or_default());
         let module = snake(self.interface);
         Ok(format!(
             "
             /// A script's hold on one; it ends, at the latest, with the call that made it.
             struct {name}(Rc<Slot<dyn cohnect_capabilities::{module}::{name}>>);
 
+            impl {name} {{
+                const METHODS: &[Method] = &[{names}];
+            }}
+
             impl IntoLuau for Box<dyn cohnect_capabilities::{module}::{name}> {{
                 fn into_luau(self, lua: &Lua, host: &Host) -> mlua::Result<Value> {{
-                    let hold = {name}(host.resources.open(self));
-                    Ok(Value::UserData(lua.create_userdata(hold)?))
+                    let thing = {name}(host.resources.open(self));
+                    hold(lua, host, thing, {name}::METHODS)
                 }}
             }}
 

@@ -7,19 +7,20 @@ use anyhow::{Context as _, bail};
 use cohnect_engine::Policy;
 
 use crate::cli::{Dev, Serve};
-use crate::config::Config;
+use crate::config::{Config, HOMES_MAX};
+use crate::output;
 use crate::ready::Ready;
 use crate::run::{Manner, run};
-use crate::{output, telemetry};
+use crate::telemetry::{self, Log};
 
 /// `cohnect dev`
 pub(crate) fn dev(dev: &Dev) -> ExitCode {
-    report(start_dev(dev))
+    report(|log| start_dev(dev, log))
 }
 
 /// `cohnect serve`
 pub(crate) fn serve(serve: &Serve) -> ExitCode {
-    report(start_serve(serve))
+    report(|log| start_serve(serve, log))
 }
 
 /// The configuration of a folder for development: its `cohnect.toml`, if there is one, with paths from the folder.
@@ -49,7 +50,7 @@ pub(crate) fn configuration_of(folder: &Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn start_dev(dev: &Dev) -> anyhow::Result<()> {
+fn start_dev(dev: &Dev, log: &mut Option<Log>) -> anyhow::Result<()> {
     let mut config = configuration_of(&dev.dir)?;
     let server = &mut config.server;
     if let Some(listen) = dev.listen {
@@ -65,7 +66,7 @@ fn start_dev(dev: &Dev) -> anyhow::Result<()> {
             other.udp
         );
     }
-    telemetry::start(&config.log, true)?;
+    *log = Some(telemetry::start(&config.log, true)?);
     if !config.server.listen.ip().is_loopback() {
         tracing::warn!(
             "{} can be reached from other machines, and this server lets everybody do everything",
@@ -86,7 +87,7 @@ fn start_dev(dev: &Dev) -> anyhow::Result<()> {
     )
 }
 
-fn start_serve(serve: &Serve) -> anyhow::Result<()> {
+fn start_serve(serve: &Serve, log: &mut Option<Log>) -> anyhow::Result<()> {
     let mut config = Config::read(&serve.config)?;
     if !config.access.anonymous {
         bail!(
@@ -105,9 +106,11 @@ fn start_serve(serve: &Serve) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()
         .context("the number of cores is not to be had")?
         .get() as u64;
-    server.shards = server.shards.or_else(|| Some(cores.min(64)));
-    server.workers = server.workers.or_else(|| Some((cores / 4).clamp(1, 64)));
-    telemetry::start(&config.log, false)?;
+    server.shards = server.shards.or_else(|| Some(cores.min(HOMES_MAX)));
+    server.workers = server
+        .workers
+        .or_else(|| Some((cores / 4).clamp(1, HOMES_MAX)));
+    *log = Some(telemetry::start(&config.log, false)?);
     tracing::warn!("clients are admitted without a token ([access] anonymous = true)");
     let ready_files = serve.ready_file.clone().into_iter().collect();
     run(
@@ -121,12 +124,16 @@ fn start_serve(serve: &Serve) -> anyhow::Result<()> {
     )
 }
 
-fn report(done: anyhow::Result<()>) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            output::note(format!("{e:#}"));
-            ExitCode::FAILURE
-        }
+/// Carries out what starts the log at some point, and says why it failed where the log is said, if there is one: standard error itself may have no reader.
+fn report(carry_out: impl FnOnce(&mut Option<Log>) -> anyhow::Result<()>) -> ExitCode {
+    let mut log = None;
+    let Err(e) = carry_out(&mut log) else {
+        return ExitCode::SUCCESS;
+    };
+    let why = format!("{e:#}");
+    match &log {
+        Some(log) => log.note(why),
+        None => output::note(why),
     }
+    ExitCode::FAILURE
 }

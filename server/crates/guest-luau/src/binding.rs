@@ -10,6 +10,7 @@ use mlua::{FromLuaMulti, Function, Lua, Table, Value};
 
 use crate::convert::IntoLuau;
 use crate::host::Host;
+use crate::place::Place;
 
 /// Fills the table that `require` returns for one interface.
 pub(crate) struct Binder<'a> {
@@ -129,12 +130,7 @@ impl<'a> Binder<'a> {
         parameters: &'static [&'static str],
         body: Function,
     ) -> mlua::Result<()> {
-        let named = Named {
-            function,
-            parameters,
-        };
-        let mut known = self.host.functions.borrow_mut();
-        known.push((body.to_pointer(), named));
+        self.host.name(&body, function, parameters);
         self.table.raw_set(name, body)
     }
 
@@ -148,14 +144,16 @@ impl<'a> Binder<'a> {
 /// A function of the contract, for messages about its arguments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named {
-    function: HostFunction,
-    parameters: &'static [&'static str],
+    pub(crate) function: HostFunction,
+    pub(crate) parameters: &'static [&'static str],
 }
 
 /// An argument that does not fit, with the function that it was for.
 #[derive(Debug)]
 pub(crate) struct Unfit {
     named: Option<Named>,
+    /// Where the script passed it.
+    place: Option<Place>,
     text: String,
 }
 
@@ -171,7 +169,11 @@ impl Unfit {
                 Some(found.1)
             })
         });
-        Self { named, text }
+        Self {
+            named,
+            place: Place::of_caller(lua),
+            text,
+        }
     }
 
     /// With the name of the argument at this place, counted from 1.
@@ -181,19 +183,27 @@ impl Unfit {
             .and_then(|named| named.parameters.get(place.checked_sub(1)?).copied());
         match (self.named, parameter) {
             (Some(named), Some(parameter)) => {
-                format!("{}: {parameter}: {}", label(named.function), self.text)
+                let text = &self.text;
+                let label = label(named.function);
+                format!("{}{label}: {parameter}: {text}", self.before())
             }
             _ => self.to_string(),
         }
+    }
+
+    fn before(&self) -> String {
+        let place = self.place.as_ref();
+        place.map_or_else(String::new, |place| format!("{place}: "))
     }
 }
 
 impl core::fmt::Display for Unfit {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.named {
-            Some(named) => write!(f, "{}: {}", label(named.function), self.text),
-            None => f.write_str(&self.text),
+        f.write_str(&self.before())?;
+        if let Some(named) = self.named {
+            write!(f, "{}: ", label(named.function))?;
         }
+        f.write_str(&self.text)
     }
 }
 
@@ -231,12 +241,12 @@ pub(crate) fn refused(function: HostFunction, error: &Error) -> mlua::Error {
     mlua::Error::runtime(format!("{}: {error}", label(function)))
 }
 
-/// A function as a script writes it.
+/// A function as a script writes it; of a method, what it is a method of.
 fn label(function: HostFunction) -> String {
     let row = function.row();
-    format!(
-        "{}.{}",
-        row.interface.name().replace('-', "_"),
-        row.name.replace('-', "_")
-    )
+    let name = row.plain_name().replace('-', "_");
+    match name.split_once('.') {
+        Some((resource, method)) => format!("{resource}:{method}"),
+        None => format!("{}.{name}", row.interface.name().replace('-', "_")),
+    }
 }

@@ -9,7 +9,7 @@ use mlua::{Lua, UserData, UserDataMethods, Value};
 use crate::binding::Binder;
 use crate::convert::{Arg, IntoLuau, Params, ParamsEach, Pass};
 use crate::host::Host;
-use crate::resource::{Slot, finish, look, step};
+use crate::resource::{Method, Slot, finish, hold, look, step};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.waiting(
@@ -70,10 +70,27 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
 /// A script's hold on one; it ends, at the latest, with the call that made it.
 struct Transaction(Rc<Slot<dyn cohnect_capabilities::db::Transaction>>);
 
+impl Transaction {
+    const METHODS: &[Method] = &[
+        (
+            "query",
+            HostFunction::DbTransactionQuery,
+            &["self", "statement", "params"],
+        ),
+        (
+            "execute",
+            HostFunction::DbTransactionExecute,
+            &["self", "statement", "params"],
+        ),
+        ("commit", HostFunction::DbTransactionCommit, &["tx"]),
+        ("rollback", HostFunction::DbTransactionRollback, &["tx"]),
+    ];
+}
+
 impl IntoLuau for Box<dyn cohnect_capabilities::db::Transaction> {
     fn into_luau(self, lua: &Lua, host: &Host) -> mlua::Result<Value> {
-        let hold = Transaction(host.resources.open(self));
-        Ok(Value::UserData(lua.create_userdata(hold)?))
+        let thing = Transaction(host.resources.open(self));
+        hold(lua, host, thing, Transaction::METHODS)
     }
 }
 
@@ -127,10 +144,17 @@ impl UserData for Transaction {
 /// A script's hold on one; it ends, at the latest, with the call that made it.
 struct Cursor(Rc<Slot<dyn cohnect_capabilities::db::Cursor>>);
 
+impl Cursor {
+    const METHODS: &[Method] = &[
+        ("columns", HostFunction::DbCursorColumns, &["self"]),
+        ("next", HostFunction::DbCursorNext, &["self", "limit"]),
+    ];
+}
+
 impl IntoLuau for Box<dyn cohnect_capabilities::db::Cursor> {
     fn into_luau(self, lua: &Lua, host: &Host) -> mlua::Result<Value> {
-        let hold = Cursor(host.resources.open(self));
-        Ok(Value::UserData(lua.create_userdata(hold)?))
+        let thing = Cursor(host.resources.open(self));
+        hold(lua, host, thing, Cursor::METHODS)
     }
 }
 

@@ -111,6 +111,20 @@ impl Host {
         self.context.borrow_mut().as_deref_mut().map(look)
     }
 
+    /// Remembers which function of the contract this is.
+    pub(crate) fn name(
+        &self,
+        body: &Function,
+        function: HostFunction,
+        parameters: &'static [&'static str],
+    ) {
+        let named = Named {
+            function,
+            parameters,
+        };
+        self.functions.borrow_mut().push((body.to_pointer(), named));
+    }
+
     /// Opens the way to one function of the contract.
     #[inline]
     pub(crate) fn enter<T>(

@@ -25,6 +25,7 @@ mod language;
 mod load;
 mod msgpack;
 mod nearest;
+mod place;
 mod replica;
 mod require;
 mod resource;

@@ -89,7 +89,7 @@ impl Instance {
             .and_then(|body| body.call(()))
             .map_err(shown)?;
         let shape = shape::read(&table, &host.options)
-            .map_err(|wrong| LoadError::new(format!("{}: {wrong}", code.shown())))?;
+            .map_err(|wrong| LoadError::new(wrong.said(&code.shown())))?;
         Ok((vm, shape))
     }
 

@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 
 use cohnect_capabilities::{BoxFuture, Error, Result};
 use cohnect_host::function::HostFunction;
-use mlua::{Lua, Value, WeakLua};
+use mlua::{Lua, ObjectLike as _, UserData, Value, WeakLua};
 
 use crate::binding::{may_wait, refused, reply};
 use crate::convert::IntoLuau;
@@ -61,6 +61,29 @@ impl Resources {
             }
         }
     }
+}
+
+/// A method by its name in Luau: which function of the contract it is, and the names of its parameters.
+pub(crate) type Method = (&'static str, HostFunction, &'static [&'static str]);
+
+/// Makes a script's hold on a thing. At the first of its kind the machine learns which methods it has, so that an argument that does not fit is named.
+pub(crate) fn hold<T: UserData + 'static>(
+    lua: &Lua,
+    host: &Host,
+    thing: T,
+    methods: &[Method],
+) -> mlua::Result<Value> {
+    let hold = lua.create_userdata(thing)?;
+    let known = methods.first().is_none_or(|(_, first, _)| {
+        let functions = host.functions.borrow();
+        functions.iter().any(|(_, named)| named.function == *first)
+    });
+    if !known {
+        for (name, function, parameters) in methods {
+            host.name(&hold.get(*name)?, *function, parameters);
+        }
+    }
+    Ok(Value::UserData(hold))
 }
 
 /// The host of the machine that a method runs in.

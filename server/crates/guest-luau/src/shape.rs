@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use crate::convert::{FromLuau, Mismatch, describe, field};
 use crate::nearest::suggestion;
+use crate::place::Place;
 
 pub(crate) use manifest::Manifest;
 
@@ -102,8 +103,58 @@ pub(crate) struct Shape {
     pub(crate) manifest: Manifest,
 }
 
-/// What is wrong with a module's table.
-pub(crate) type Wrong = String;
+/// What is wrong with a module's table, and where, as far as Luau can tell.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    text: String,
+    place: Option<Place>,
+}
+
+impl Wrong {
+    /// It is wrong in the value of this key.
+    fn within(mut self, key: impl core::fmt::Display) -> Self {
+        self.text = format!("{key}: {}", self.text);
+        self
+    }
+
+    /// It stands here, unless it is known more exactly.
+    fn at(mut self, place: impl FnOnce() -> Option<Place>) -> Self {
+        self.place = self.place.or_else(place);
+        self
+    }
+
+    /// As its author reads it; `file` is the module's.
+    pub(crate) fn said(&self, file: &str) -> String {
+        match &self.place {
+            Some(place) => format!("{place}: {}", self.text),
+            None => format!("{file}: {}", self.text),
+        }
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(text: String) -> Self {
+        Self { text, place: None }
+    }
+}
+
+impl From<&str> for Wrong {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<Mismatch> for Wrong {
+    fn from(mismatch: Mismatch) -> Self {
+        mismatch.0.into()
+    }
+}
+
+impl From<mlua::Error> for Wrong {
+    fn from(error: mlua::Error) -> Self {
+        error.to_string().into()
+    }
+}
 
 const KEYS: [&str; 17] = [
     "action",
@@ -139,13 +190,17 @@ pub(crate) fn read(value: &Value, options: &RefCell<Option<Function>>) -> Result
         return Err(format!(
             "the file returns {}; a module returns a table such as {{ action = {{ … }} }}",
             describe(value)
-        ));
+        )
+        .into());
     };
     let options = claims::Options(options.borrow().clone());
     let mut shape = Shape::default();
     for (key, value) in entries(table, "the module")? {
-        read_key(&mut shape, &options, &key, &value)
-            .map_err(|wrong| format!("`{key}`: {wrong}"))?;
+        read_key(&mut shape, &options, &key, &value).map_err(|wrong| {
+            wrong
+                .within(format_args!("`{key}`"))
+                .at(|| options.place(&value))
+        })?;
     }
     check_state(&mut shape)?;
     Ok(shape)
@@ -191,7 +246,7 @@ fn read_key(
             Ok(())
         }
         "schema" => {
-            shape.handlers.schema = FromLuau::from_luau(value).map_err(wrong)?;
+            shape.handlers.schema = FromLuau::from_luau(value)?;
             Ok(())
         }
         "upgrade" => {
@@ -209,9 +264,9 @@ fn read_key(
             Ok(())
         }
         later if LATER.contains(&later) => {
-            Err("is part of the contract, but not of this version of the server".to_owned())
+            Err("is part of the contract, but not of this version of the server".into())
         }
-        unknown => Err(format!("is no export; {}", suggestion(unknown, &KEYS))),
+        unknown => Err(format!("is no export; {}", suggestion(unknown, &KEYS)).into()),
     }
 }
 
@@ -220,16 +275,16 @@ fn check_state(shape: &mut Shape) -> Result<(), Wrong> {
     let handlers = &shape.handlers;
     let by_hand = handlers.save.is_some() || handlers.restore.is_some();
     if by_hand && handlers.keep.is_some() {
-        return Err("`keep` and `migration` say the same in two ways: give one of them".to_owned());
+        return Err("`keep` and `migration` say the same in two ways: give one of them".into());
     }
     if handlers.upgrade.is_some() && handlers.keep.is_none() {
         return Err(
             "`upgrade` turns older data of `keep` into newer; without `keep` it has nothing to do"
-                .to_owned(),
+                .into(),
         );
     }
     if handlers.save.is_some() != handlers.restore.is_some() {
-        return Err("`migration` needs both `save` and `restore`".to_owned());
+        return Err("`migration` needs both `save` and `restore`".into());
     }
     shape.exports.migration = by_hand || handlers.keep.is_some();
     Ok(())
@@ -237,20 +292,18 @@ fn check_state(shape: &mut Shape) -> Result<(), Wrong> {
 
 fn ticker(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {
     let table = known(table, &["hz", "overrun", "catch_up_max", "on_tick"])?;
-    let overrun: Option<String> = field(table, "overrun").map_err(wrong)?;
-    let most: Option<u32> = field(table, "catch_up_max").map_err(wrong)?;
+    let overrun: Option<String> = field(table, "overrun")?;
+    let most: Option<u32> = field(table, "catch_up_max")?;
     let catch_up_max = match overrun.as_deref() {
         None | Some("skip") => None,
         // Without a number: as many as a second of a fast game, so that a hiccup is made up for and a stall is not.
         Some("catch_up") => Some(most.filter(|most| *most > 0).unwrap_or(60)),
         Some(other) => {
-            return Err(format!(
-                "`overrun` is \"skip\" or \"catch_up\", not \"{other}\""
-            ));
+            return Err(format!("`overrun` is \"skip\" or \"catch_up\", not \"{other}\"").into());
         }
     };
     shape.exports.ticker = Some(TickPlan {
-        hz: field(table, "hz").map_err(wrong)?,
+        hz: field(table, "hz")?,
         catch_up_max,
     });
     shape.handlers.on_tick =
@@ -262,7 +315,7 @@ fn topics(into: &mut Topics, table: &Table) -> Result<(), Wrong> {
     for (topic, value) in entries(table, "topics")? {
         into.insert(
             &topic,
-            function(&value).map_err(|wrong| format!("\"{topic}\": {wrong}"))?,
+            function(&value).map_err(|wrong| wrong.within(format_args!("\"{topic}\"")))?,
         );
     }
     Ok(())
@@ -270,7 +323,8 @@ fn topics(into: &mut Topics, table: &Table) -> Result<(), Wrong> {
 
 fn named(into: &mut FxHashMap<String, Function>, table: &Table) -> Result<(), Wrong> {
     for (name, value) in entries(table, "handlers")? {
-        let function = function(&value).map_err(|wrong| format!("\"{name}\": {wrong}"))?;
+        let function =
+            function(&value).map_err(|wrong| wrong.within(format_args!("\"{name}\"")))?;
         into.insert(name, function);
     }
     Ok(())
@@ -283,12 +337,12 @@ const ENTRIES_MAX: usize = 4_096;
 pub(super) fn entries(table: &Table, what: &str) -> Result<Vec<(String, Value)>, Wrong> {
     let mut entries = Vec::new();
     for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair.map_err(|error| error.to_string())?;
+        let (key, value) = pair?;
         let Value::String(key) = &key else {
-            return Err(format!("{what}: a key is a name, not {}", describe(&key)));
+            return Err(format!("{what}: a key is a name, not {}", describe(&key)).into());
         };
         if entries.len() == ENTRIES_MAX {
-            return Err(format!("{what}: more than {ENTRIES_MAX} entries"));
+            return Err(format!("{what}: more than {ENTRIES_MAX} entries").into());
         }
         entries.push((key.to_string_lossy(), value));
     }
@@ -298,12 +352,10 @@ pub(super) fn entries(table: &Table, what: &str) -> Result<Vec<(String, Value)>,
 
 /// The table, if it has no other keys.
 pub(super) fn known<'a>(table: &'a Table, keys: &[&str]) -> Result<&'a Table, Wrong> {
-    for (key, _) in entries(table, "a table")? {
+    for (key, value) in entries(table, "a table")? {
         if !keys.contains(&key.as_str()) {
-            return Err(format!(
-                "there is no key `{key}`; {}",
-                suggestion(&key, keys)
-            ));
+            let text = format!("there is no key `{key}`; {}", suggestion(&key, keys));
+            return Err(Wrong::from(text).at(|| place_of(&value)));
         }
     }
     Ok(table)
@@ -312,29 +364,27 @@ pub(super) fn known<'a>(table: &'a Table, keys: &[&str]) -> Result<&'a Table, Wr
 fn table(value: &Value) -> Result<&Table, Wrong> {
     match value {
         Value::Table(table) => Ok(table),
-        other => Err(format!("expected a table, got {}", describe(other))),
+        other => Err(format!("expected a table, got {}", describe(other)).into()),
     }
 }
 
 pub(super) fn function(value: &Value) -> Result<Function, Wrong> {
     match value {
         Value::Function(function) => Ok(function.clone()),
-        other => Err(format!("expected a function, got {}", describe(other))),
+        other => Err(format!("expected a function, got {}", describe(other)).into()),
     }
 }
 
 fn optional(table: &Table, name: &str) -> Result<Option<Function>, Wrong> {
-    match table
-        .raw_get::<Value>(name)
-        .map_err(|error| error.to_string())?
-    {
+    match table.raw_get::<Value>(name)? {
         Value::Nil => Ok(None),
         value => function(&value)
             .map(Some)
-            .map_err(|wrong| format!("`{name}`: {wrong}")),
+            .map_err(|wrong| wrong.within(format_args!("`{name}`"))),
     }
 }
 
-pub(super) fn wrong(mismatch: Mismatch) -> Wrong {
-    mismatch.0
+/// Where a value stands that is a function of the module.
+pub(super) fn place_of(value: &Value) -> Option<Place> {
+    value.as_function().and_then(Place::of_function)
 }

@@ -112,7 +112,7 @@ impl Vm {
 
 impl Vm {
     /// What comes with a call, as a string. Its length is bounded by the contract, so it may exceed the machine's limit by itself; the script's next
-    /// allocation then meets it. While there is a limit, each value that is made from outside is made under a protected call, which costs a string of 64
+    /// allocation for which Luau has no page left then meets it. While there is a limit, each value that is made from outside is made under a protected call, which costs a string of 64
     /// bytes three times what it costs without.
     pub(crate) fn string(&self, bytes: &[u8]) -> mlua::Result<LuaString> {
         self.lua.set_memory_limit(0)?;

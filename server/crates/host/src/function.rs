@@ -119,6 +119,16 @@ pub struct Row {
     pub cost: u32,
 }
 
+impl Row {
+    /// Its name as people write it: of a method, the resource's and its own.
+    #[must_use]
+    pub fn plain_name(&self) -> &'static str {
+        self.name
+            .split_once(']')
+            .map_or(self.name, |(_, plain)| plain)
+    }
+}
+
 macro_rules! table {
     ($($variant:ident = $interface:ident, $name:literal, $sort:ident, $cost:literal;)*) => {
         /// A function of the contract.

@@ -1,27 +1,20 @@
 //! The modules folder: which modules it holds, and their files as they are at one look. It decides which file is run and says what is ambiguous; it
 //! compiles nothing. Every size is bounded, since the folder is written by people and tools.
 
+mod walk;
+
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::walk::{FILE_BYTES_MAX, Walk, is_ignored, is_test, read};
 use crate::manifest::Manifest;
 use crate::replica::{Language, LoadError};
 
-/// Largest file that is read: an interpreter in a component takes 18 MB.
-const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Largest manifest.
 const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
-/// Files of one module, and entries of the modules folder: each is read at each look.
-const FILES_MAX: usize = 4_096;
-/// How deep a module's folder is read.
-const DEPTH_MAX: usize = 8;
-/// What a module's files may take together.
-const MODULE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Longest name of a module in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
@@ -63,14 +56,16 @@ pub struct Files {
 /// Looks through a modules folder.
 ///
 /// # Errors
-/// When the folder itself cannot be read.
+/// When the folder itself cannot be read, or there is too much below it.
 pub fn scan(folder: &Path, languages: &[Arc<dyn Language>]) -> Result<Scan, LoadError> {
+    let walk = Walk::default();
     let mut look = Look {
         languages,
+        walk: &walk,
         found: BTreeMap::new(),
     };
     let mut lone: BTreeMap<String, Lone> = BTreeMap::new();
-    for path in entries(folder).map_err(|e| failed(folder, &e))? {
+    for path in walk.folder(folder).entries(folder)? {
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
             continue;
         };
@@ -93,6 +88,7 @@ pub fn scan(folder: &Path, languages: &[Arc<dyn Language>]) -> Result<Scan, Load
     for (stem, lone) in lone {
         look.lone(&stem, lone);
     }
+    walk.check(folder)?;
     Ok(look.finish())
 }
 
@@ -105,6 +101,7 @@ struct Lone {
 
 struct Look<'a> {
     languages: &'a [Arc<dyn Language>],
+    walk: &'a Walk,
     /// By name; more than one of a name is an error that names them.
     found: BTreeMap<Arc<str>, Vec<(PathBuf, Found)>>,
 }
@@ -179,11 +176,16 @@ impl Look<'_> {
 
     fn folder(&mut self, folder: &Path, name: &str) {
         let manifest_path = folder.join("module.toml");
-        if !manifest_path.exists() && !self.has_code(folder) {
-            // The folder of a guest that has not been built yet, or of something else.
-            return;
-        }
-        let files = self.folder_files(folder, name, &manifest_path);
+        let files = if manifest_path.exists() {
+            self.folder_files(folder, name, &manifest_path)
+        } else {
+            match self.has_code(folder) {
+                // The folder of a guest that has not been built yet, or of something else.
+                Ok(false) => return,
+                Ok(true) => self.folder_files(folder, name, &manifest_path),
+                Err(e) => Err(e),
+            }
+        };
         self.add(name, folder.to_owned(), files);
     }
 
@@ -271,15 +273,7 @@ impl Look<'_> {
         let code = read(&entry, FILE_BYTES_MAX)?;
         let mut others = BTreeMap::new();
         if let (Some(folder), Some(language)) = (folder, self.languages.get(language)) {
-            let mut room = MODULE_BYTES_MAX;
-            collect(
-                folder,
-                folder,
-                &**language,
-                DEPTH_MAX,
-                &mut room,
-                &mut others,
-            )?;
+            others = self.walk.folder(folder).collect(&**language)?;
             if let Ok(relative) = entry.strip_prefix(folder) {
                 others.remove(relative);
             }
@@ -295,14 +289,13 @@ impl Look<'_> {
         })
     }
 
-    fn has_code(&self, folder: &Path) -> bool {
-        entries(folder).is_ok_and(|paths| {
-            paths.iter().any(|path| {
-                path.extension()
-                    .and_then(|e| e.to_str())
-                    .is_some_and(|ending| self.language_of(ending).is_some())
-            })
-        })
+    fn has_code(&self, folder: &Path) -> Result<bool, LoadError> {
+        let paths = self.walk.folder(folder).entries(folder)?;
+        Ok(paths.iter().any(|path| {
+            path.extension()
+                .and_then(|e| e.to_str())
+                .is_some_and(|ending| self.language_of(ending).is_some())
+        }))
     }
 
     fn finish(self) -> Scan {
@@ -328,105 +321,6 @@ impl Look<'_> {
     }
 }
 
-/// Collects the files that belong to a module's code, in order of their names.
-fn collect(
-    root: &Path,
-    folder: &Path,
-    language: &dyn Language,
-    depth: usize,
-    room: &mut u64,
-    files: &mut BTreeMap<PathBuf, Bytes>,
-) -> Result<(), LoadError> {
-    for path in entries(folder).map_err(|e| failed(folder, &e))? {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(".");
-        if is_ignored(name) || path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            if depth > 0 {
-                collect(root, &path, language, depth - 1, room, files)?;
-            }
-            continue;
-        }
-        let Ok(relative) = path.strip_prefix(root) else {
-            continue;
-        };
-        if path
-            .file_stem()
-            .and_then(|s| s.to_str())
-            .is_some_and(is_test)
-            || !language.belongs(relative)
-        {
-            continue;
-        }
-        let bytes = read(&path, (*room).min(FILE_BYTES_MAX))?;
-        *room = room.saturating_sub(bytes.len() as u64);
-        files.insert(relative.to_owned(), bytes);
-        if files.len() > FILES_MAX {
-            return Err(LoadError::new(format!(
-                "{}: more than {FILES_MAX} files",
-                root.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = std::fs::read_dir(folder)?
-        .take(FILES_MAX)
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn read(path: &Path, bytes_max: u64) -> Result<Bytes, LoadError> {
-    // Opening alone can wait for ever (a FIFO) or do something (a device), so the look comes first. The open does not wait either, and what it got is
-    // looked at again: the name may stand for another file by then.
-    let found = std::fs::metadata(path).map_err(|e| failed(path, &e))?;
-    check_regular(path, found.file_type())?;
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(|e| failed(path, &e))?;
-    let found = file.metadata().map_err(|e| failed(path, &e))?;
-    check_regular(path, found.file_type())?;
-    let mut bytes = Vec::new();
-    file.take(bytes_max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| failed(path, &e))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(LoadError::new(format!(
-            "{}: more than {bytes_max} bytes",
-            path.display()
-        )));
-    }
-    Ok(bytes.into())
-}
-
-/// Links are followed before this asks, so a link is judged by what it leads to.
-fn check_regular(path: &Path, found: std::fs::FileType) -> Result<(), LoadError> {
-    if found.is_file() {
-        return Ok(());
-    }
-    let what = if found.is_fifo() {
-        "a FIFO"
-    } else if found.is_socket() {
-        "a socket"
-    } else if found.is_char_device() || found.is_block_device() {
-        "a device"
-    } else {
-        "a folder"
-    };
-    Err(LoadError::new(format!(
-        "{}: {what}, where only a regular file is read",
-        path.display()
-    )))
-}
-
 fn manifest_text(path: &Path) -> Result<String, LoadError> {
     String::from_utf8(read(path, MANIFEST_BYTES_MAX)?.into())
         .map_err(|_| LoadError::new(format!("{}: not UTF-8", path.display())))
@@ -449,19 +343,6 @@ fn check_name(entry: &Path, name: &str) -> Result<(), LoadError> {
         "{}: a module's name has 1 to {NAME_BYTES_MAX} letters, digits, `-` or `_`, `{name}` has not",
         entry.display()
     )))
-}
-
-/// What editors, version control and build tools leave behind.
-fn is_ignored(name: &str) -> bool {
-    name.starts_with('.') || name.ends_with('~') || matches!(name, "target" | "node_modules")
-}
-
-fn is_test(stem: &str) -> bool {
-    stem.ends_with(".test")
-}
-
-fn failed(path: &Path, e: &io::Error) -> LoadError {
-    LoadError::new(format!("{}: {e}", path.display()))
 }
 
 fn shown(path: Option<&Path>) -> String {
@@ -579,6 +460,40 @@ mod tests {
             );
         }
         assert!(found["linked"].files.is_ok(), "a link to a regular file");
+    }
+
+    #[test]
+    fn a_folder_with_too_much_in_it_is_refused_by_its_name_and_its_neighbours_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        let languages: [Arc<dyn Language>; 1] = [Arc::new(ScriptLanguage)];
+        let fill = |folder: &Path, number: usize| {
+            std::fs::create_dir_all(folder).unwrap();
+            for n in 0..number {
+                std::fs::write(folder.join(format!("{n}.png")), "").unwrap();
+            }
+        };
+        let write = |path: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        write("crowd/crowd.script");
+        write("small.script");
+        fill(&root.path().join("crowd/a/b"), walk::ENTRIES_MAX / 2);
+        let just = scan(root.path(), &languages).unwrap();
+        assert!(just.modules["crowd"].files.is_ok());
+        fill(&root.path().join("crowd/c"), walk::ENTRIES_MAX / 2);
+        fill(&root.path().join("pictures"), walk::ENTRIES_MAX + 1);
+        let found = scan(root.path(), &languages).unwrap().modules;
+        for name in ["crowd", "pictures"] {
+            let refused = &found[name].files.as_ref().unwrap_err().message;
+            let begin = format!(
+                "{}: more than 4096 files and folders",
+                root.path().join(name).display()
+            );
+            assert!(refused.starts_with(&begin), "{refused}");
+        }
+        assert!(found["small"].files.is_ok());
     }
 
     #[test]

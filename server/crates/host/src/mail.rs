@@ -3,21 +3,18 @@
 //! fans out, what runs through stages, and what workers leave; replies and control messages always fit. Nothing ever blocks on a full box: only a worker's
 //! replica waits before its next call, until a shard has taken what it left. Shards never wait, so two homes cannot wait for each other.
 
+mod homes;
+mod letters;
 pub(crate) mod weight;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use cohnect_capabilities::clients::SendOptions;
-use cohnect_capabilities::mailbox::Place;
-use cohnect_capabilities::{ClientId, CloseReason, Delivery, Effect, Opcode};
-use roaring::RoaringBitmap;
-use tokio::sync::oneshot;
-
-use crate::catalog::Stage;
-use crate::export::{Export, Message, Outcome, TopicClaim};
-use crate::order::Order;
+pub use homes::{HomeId, Layout};
+pub(crate) use homes::{spread, spread_over};
+pub use letters::{
+    Address, Answer, Answered, Call, Fanout, Mail, NotRun, Outgoing, Recipients, Walk,
+};
 
 /// Bytes of fan-outs that may wait between two homes: a second of 1,000 subscribers' snapshots at 60 Hz counts once a shard, about 64 KiB; this is
 /// a hundred times as much, and what a stalled shard may cost in memory.
@@ -26,273 +23,6 @@ pub const FANOUT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Bytes of effects that may wait between a worker and a shard before the worker's replicas begin no further call. What they run then still adds its own,
 /// at most [`crate::limits::SENT_BYTES_MAX`] a replica, so a worker needs no room to end a call. As much as fan-outs may take.
 pub const EFFECTS_BYTES_MAX: u64 = FANOUT_BYTES_MAX;
-
-/// A home: shards first, then workers, then control.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HomeId(pub u16);
-
-/// Which homes a server has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// How many shards, at least 1.
-    pub shards: u16,
-    /// How many workers, at least 1.
-    pub workers: u16,
-}
-
-impl Layout {
-    /// The shard of this number.
-    #[must_use]
-    pub const fn shard(self, n: u16) -> HomeId {
-        HomeId(n % self.shards)
-    }
-
-    /// The worker of this number.
-    #[must_use]
-    pub const fn worker(self, n: u16) -> HomeId {
-        HomeId(self.shards + n % self.workers)
-    }
-
-    /// The shard that carries out what a module on a worker leaves: always the same one, so that its order stays.
-    #[must_use]
-    pub fn shard_of_effects(self, module: &str) -> HomeId {
-        self.shard(spread_over(module, self.shards))
-    }
-
-    /// Where the control thread's replies go.
-    #[must_use]
-    pub const fn control(self) -> HomeId {
-        HomeId(self.shards + self.workers)
-    }
-
-    /// Whether this home is a shard.
-    #[must_use]
-    pub const fn is_shard(self, home: HomeId) -> bool {
-        home.0 < self.shards
-    }
-
-    /// All boxes: shards, workers, control.
-    #[must_use]
-    pub const fn boxes(self) -> usize {
-        self.shards as usize + self.workers as usize + 1
-    }
-}
-
-/// A number that spreads names over homes and copies, the same for one name in every run.
-pub(crate) fn spread(name: &str) -> u64 {
-    let hash = blake3::hash(name.as_bytes());
-    let [a, b, c, d, ..] = *hash.as_bytes();
-    u32::from_le_bytes([a, b, c, d]).into()
-}
-
-/// One of so many homes for a name.
-pub(crate) fn spread_over(name: &str, homes: u16) -> u16 {
-    (spread(name) % u64::from(homes.max(1))) as u16
-}
-
-/// One copy of a module: where it is, and its number among the copies on this server.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// The module's name.
-    pub module: Arc<str>,
-    /// Which copy.
-    pub copy: u32,
-}
-
-/// A call on its way to a replica.
-#[derive(Debug)]
-pub struct Call {
-    /// To which copy.
-    pub to: Address,
-    /// What is called.
-    pub export: Export,
-    /// Who gets what comes of it.
-    pub answer: Answer,
-    /// The modules on this chain of calls.
-    pub chain: Vec<Arc<str>>,
-    /// When nobody waits for it any more, on the server's monotonic clock: what is left of its caller's time. None: its own wall limit.
-    pub expires_us: Option<u64>,
-    /// Its place in the replica's queue; given back when the call has run. None for what the home itself queues.
-    pub place: Option<Place>,
-}
-
-impl Call {
-    /// A call that a home makes by itself: nobody waits for it, and it takes no place.
-    #[must_use]
-    pub const fn own(to: Address, export: Export) -> Self {
-        Self {
-            to,
-            export,
-            answer: Answer::Nobody,
-            chain: Vec::new(),
-            expires_us: None,
-            place: None,
-        }
-    }
-}
-
-/// Who gets what comes of a call.
-#[derive(Debug)]
-pub enum Answer {
-    /// Nobody waits.
-    Nobody,
-    /// A home; the ticket is that home's own.
-    Home(HomeId, u64),
-    /// A task that waits for it.
-    Waiter(oneshot::Sender<Answered>),
-}
-
-/// What came of a call.
-#[derive(Debug)]
-pub struct Answered {
-    /// The outcome, or why the call was never begun.
-    pub outcome: Result<Outcome, NotRun>,
-    /// Which load of the module ran it; 0 when none did.
-    pub generation: u64,
-}
-
-impl Answered {
-    /// The answer of a call that was never begun.
-    #[must_use]
-    pub const fn not_run(why: NotRun) -> Self {
-        Self {
-            outcome: Err(why),
-            generation: 0,
-        }
-    }
-}
-
-/// Why a call was never begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotRun {
-    /// No such module, or copy.
-    Unknown,
-    /// Its queue is full.
-    Busy,
-    /// Its circuit is open, or it is going.
-    Unavailable,
-}
-
-/// What goes from home to home.
-#[derive(Debug)]
-pub enum Mail {
-    /// A call for a replica there.
-    Call(Call),
-    /// What came of a call that this home made.
-    Reply(u64, Answered),
-    /// What a call on a worker left; the shard carries it out. All of one replica's go to one shard, so their order stays.
-    Effects(Arc<str>, Vec<Effect>),
-    /// Something for clients of that shard.
-    Fanout(Fanout),
-    /// A BROADCAST for the stage that lives there, and from there on. Only shards have stages: a worker answers *unavailable*.
-    Walk(Box<Walk>),
-    /// A word of the custodian.
-    Order(Order),
-}
-
-/// A BROADCAST on its way through the stages of its topic. From a stage of which there is one, it goes on at that stage's home, so that the topic has
-/// one order for everybody.
-#[derive(Debug)]
-pub struct Walk {
-    /// The message, as the stages before have left it.
-    pub message: Message,
-    /// How it travels.
-    pub options: SendOptions,
-    /// Who does not get it.
-    pub except: Option<ClientId>,
-    /// All stages of the topic.
-    pub stages: Arc<[Stage<TopicClaim>]>,
-    /// Which of them is next.
-    pub next: usize,
-    /// Who gets the count of its recipients, as the body of BROADCAST's response.
-    pub answer: Answer,
-}
-
-/// One message, with its bytes once, for clients of one shard.
-#[derive(Debug)]
-pub struct Fanout {
-    /// For whom.
-    pub to: Recipients,
-    /// What.
-    pub what: Outgoing,
-}
-
-/// Clients of one shard.
-#[derive(Debug)]
-pub enum Recipients {
-    /// One.
-    One(ClientId),
-    /// The clients in these slots of the shard's part of the directory; slots given out after `removals` are skipped.
-    Slots {
-        /// Which slots.
-        slots: RoaringBitmap,
-        /// The part's count of removals when it was asked.
-        removals: u64,
-    },
-    /// All of them, without this one.
-    Everyone {
-        /// Not this one.
-        except: Option<ClientId>,
-    },
-}
-
-/// What clients get.
-#[derive(Clone, Debug)]
-pub enum Outgoing {
-    /// A module's packet.
-    Packet {
-        /// Its command.
-        opcode: Opcode,
-        /// Its body.
-        payload: Bytes,
-        /// How it travels.
-        options: SendOptions,
-    },
-    /// A BROADCAST.
-    Broadcast {
-        /// Who sent it; zero is the server.
-        sender: ClientId,
-        /// Its topic.
-        topic: Arc<str>,
-        /// Its body.
-        payload: Bytes,
-        /// How it travels.
-        options: SendOptions,
-    },
-    /// An item of a stream.
-    Item {
-        /// The topic.
-        topic: Arc<str>,
-        /// The item.
-        payload: Bytes,
-        /// How it travels.
-        delivery: Delivery,
-    },
-    /// The end of a topic.
-    Finish {
-        /// The topic.
-        topic: Arc<str>,
-        /// What is said.
-        reason: String,
-    },
-    /// A stream that the server begins.
-    Attach {
-        /// The topic.
-        topic: Arc<str>,
-    },
-    /// A stream that the server takes back.
-    Detach {
-        /// The topic.
-        topic: Arc<str>,
-    },
-    /// The session's end.
-    Disconnect {
-        /// Why.
-        reason: CloseReason,
-        /// What is said.
-        message: String,
-    },
-}
 
 /// Wakes a sleeping home from any thread: an eventfd, a task's notifier.
 pub trait Waker: Send + Sync {
@@ -550,6 +280,9 @@ impl Staging {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
+
+    use bytes::Bytes;
+    use cohnect_capabilities::{Delivery, Effect};
 
     use super::*;
 

@@ -28,7 +28,7 @@ const TURNS_PER_LOOK: usize = 4;
 pub struct NetCounters {
     /// Datagrams that were sent.
     pub sent: u64,
-    /// Datagrams that the system did not take.
+    /// Datagrams that the system did not take, at the end those that it had not taken yet, too.
     pub dropped: u64,
     /// Times that reading the socket failed.
     pub failures: u64,
@@ -109,6 +109,7 @@ impl Driver {
                 self.report();
             }
             if phase >= phase::STOPPED {
+                self.give_up(now);
                 return;
             }
             if sleeping {
@@ -150,6 +151,16 @@ impl Driver {
         let shard = &mut self.shard;
         self.sender
             .send_all(&self.socket, |out| shard.poll_transmit(now, out))
+    }
+
+    /// Nobody comes back for what the socket has not taken by now.
+    fn give_up(&mut self, now: Now) {
+        let shard = &mut self.shard;
+        let unsent = self.sender.give_up(|out| shard.poll_transmit(now, out));
+        if unsent > 0 {
+            tracing::info!("{unsent} datagrams were not sent: the system took no more");
+            self.report();
+        }
     }
 
     fn change_phase(&mut self, now: Now, phase: u8) {

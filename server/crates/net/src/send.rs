@@ -16,6 +16,9 @@ use crate::receive::BATCH_MAX;
 /// Datagrams that one turn sends: one or two milliseconds of system calls, in which the shard reads nothing. A message to a thousand clients fits.
 const DATAGRAMS_PER_TURN: usize = 1_024;
 
+/// Datagrams that are asked for at the end only to be counted: one for each of the clients of a full server. Beyond that the number says enough.
+const GIVEN_UP_MAX: u64 = 131_072;
+
 /// What a turn left to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
@@ -125,6 +128,24 @@ impl Sender {
         } else {
             Left::Full
         }
+    }
+
+    /// The end: counts as dropped what found no room and what `next` still hands out, and says how many that were.
+    pub(crate) fn give_up(
+        &mut self,
+        mut next: impl FnMut(&mut Vec<u8>) -> Option<Transmit>,
+    ) -> u64 {
+        let mut unsent = self.batch.len() as u64;
+        self.batch.clear();
+        self.bytes.clear();
+        while unsent < GIVEN_UP_MAX
+            && let Some(transmit) = next(&mut self.bytes)
+        {
+            unsent += segment_lens(&transmit).count() as u64;
+            self.bytes.clear();
+        }
+        self.dropped += unsent;
+        unsent
     }
 
     /// Adds a transmit to the batch, each datagram by itself; `bytes` are those that the batch does not have yet.
@@ -344,6 +365,19 @@ mod tests {
         }
         assert_eq!(waiting.len(), 49);
         assert_eq!(sender.batch.len(), 64);
+    }
+
+    #[test]
+    fn what_is_unsent_at_the_end_is_counted_as_dropped() {
+        let mut waiting = transmits(nowhere(), &[(80, 80), (300, 100), (64, 64), (200, 100)]);
+        let (outlet, mut sender) = (Narrow::default(), Sender::new());
+        outlet.room.set(1);
+        let left = sender.send_all(&outlet, |out| hand_out(&mut waiting, out));
+        assert_eq!(left, Left::Full);
+        assert_eq!(sender.give_up(|out| hand_out(&mut waiting, out)), 6);
+        assert_eq!((sender.sent, sender.dropped), (1, 6));
+        assert!(waiting.is_empty() && sender.batch.is_empty());
+        assert_eq!(sender.give_up(|_| None), 0, "each is counted once");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use cohnect_host::export::{
     Ending, Export, Fault, MessageVerdict, Outcome, PacketVerdict, Returned,
 };
 
-use super::verdict::rejection;
+use super::verdict::{own_mistake, rejection};
 use crate::binding::Unfit;
 use crate::host::Refusal;
 use crate::safepoint::DOOM;
@@ -38,14 +38,8 @@ pub(crate) fn outcome(
                 return Err(Fault::Ended(Ending::Memory, text(&error)));
             }
             let refusal = refusal(&error);
-            // As in `interpret`.
-            if matches!(export, Export::Handle(_) | Export::Broadcast(_))
-                && let Some(error) = refusal
-            {
-                if let Some(text) = context.mistake(error) {
-                    return Err(Fault::Raised(text));
-                }
-                context.warn_of_limit(export, error);
+            if let Some(text) = refusal.and_then(|error| own_mistake(context, export, error)) {
+                return Err(Fault::Raised(text));
             }
             match refusal.and_then(|refusal| refusing(export, refusal)) {
                 Some(returned) => Ok(returned),

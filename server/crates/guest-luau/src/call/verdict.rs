@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use cohnect_capabilities::{Error, Failure};
+use cohnect_host::context::Context;
 use cohnect_host::export::{Admission, Export, MessageVerdict, PacketVerdict, Returned};
 use mlua::Value;
 
@@ -16,14 +17,10 @@ pub(crate) fn interpret(
     value: &Value,
     problem: &Value,
 ) -> mlua::Result<Returned> {
-    // A verdict keeps only a refusal's words, so the host cannot see whose mistake it speaks of; for every other answer it looks itself.
-    if matches!(export, Export::Handle(_) | Export::Broadcast(_))
-        && let Ok(Some(error)) = refused(value, problem)
+    if let Ok(Some(error)) = refused(value, problem)
+        && let Some(Some(text)) = host.with_context(|c| own_mistake(c, export, &error))
     {
-        if let Some(text) = host.with_context(|c| c.mistake(&error)).flatten() {
-            return Err(mlua::Error::runtime(text));
-        }
-        host.with_context(|c| c.warn_of_limit(export, &error));
+        return Err(mlua::Error::runtime(text));
     }
     let read = || -> Result<Returned, Mismatch> {
         Ok(match export {
@@ -100,6 +97,16 @@ pub(crate) fn refused(value: &Value, problem: &Value) -> Result<Option<Error>, M
         return error_of(problem).map(Some);
     }
     Ok(None)
+}
+
+/// The module's own mistake behind a verdict that refuses: it keeps only the refusal's words, so the host cannot see whose mistake it speaks of. For every
+/// other answer the host looks itself.
+pub(super) fn own_mistake(context: &Context, export: &Export, error: &Error) -> Option<String> {
+    if matches!(export, Export::Handle(_) | Export::Broadcast(_)) {
+        context.judge(export, error)
+    } else {
+        None
+    }
 }
 
 /// A refusal where only the module's own words have a place.

@@ -6,6 +6,7 @@ use cohnect_capabilities::db::{RowSet, Value as Datum};
 use mlua::{FromLuaMulti, Lua, MultiValue, Value};
 
 use super::{Budget, FromLuau, IntoLuau, Mismatch, Pass, seconds, weight, whole};
+use crate::binding::Unfit;
 use crate::host::Host;
 
 /// Parameters of one statement: what SQLite takes by default, and more than a person writes.
@@ -15,9 +16,10 @@ const PARAMS_MAX: usize = 1_000;
 pub(crate) struct Params(pub(crate) Vec<Datum>);
 
 impl FromLuaMulti for Params {
-    fn from_lua_multi(values: MultiValue, _lua: &Lua) -> mlua::Result<Self> {
+    fn from_lua_multi(values: MultiValue, lua: &Lua) -> mlua::Result<Self> {
+        let unfit = |text| mlua::Error::external(Unfit::new(lua, text));
         if values.len() > PARAMS_MAX {
-            return Err(mlua::Error::runtime(format!(
+            return Err(unfit(format!(
                 "a statement has at most {PARAMS_MAX} parameters, here are {}",
                 values.len()
             )));
@@ -31,7 +33,7 @@ impl FromLuaMulti for Params {
             })
             .collect::<Result<_, _>>()
             .map(Self)
-            .map_err(|mismatch: Mismatch| mlua::Error::runtime(mismatch.0))
+            .map_err(|mismatch: Mismatch| unfit(mismatch.0))
     }
 }
 

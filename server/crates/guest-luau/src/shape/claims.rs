@@ -6,27 +6,66 @@ use cohnect_capabilities::{ClientParts, Field};
 use cohnect_host::export::{Access, ActionInfo, PacketClaim, TopicClaim};
 use mlua::{Function, Table, Value};
 
-use super::{Action, Shape, Topics, Wrong, entries, function, wrong};
+use super::{Action, ENTRIES_MAX, Shape, Topics, Wrong, entries, function};
 use crate::convert::{FromLuau, Mismatch, describe, field};
 use crate::nearest::suggestion;
+use crate::place::Place;
 
 /// What was said about handlers with `define`; none when it was never required.
 pub(super) struct Options(pub(super) Option<Function>);
 
+/// What was said about one handler.
+struct Declared {
+    kind: String,
+    options: Option<Table>,
+    place: Option<Place>,
+}
+
 impl Options {
-    /// The options of a handler, if they were given with `define.KIND`.
-    fn of(&self, handler: &Function, kind: &str) -> Result<Option<Table>, Wrong> {
+    fn declared(&self, handler: &Function) -> mlua::Result<Option<Declared>> {
         let Some(lookup) = &self.0 else {
             return Ok(None);
         };
-        let (found, options): (Option<String>, Option<Table>) =
-            lookup.call(handler).map_err(|error| error.to_string())?;
-        match found {
+        let (kind, options, source, line): (_, _, Option<String>, _) = lookup.call(handler)?;
+        let kind: Option<String> = kind;
+        Ok(kind.map(|kind| Declared {
+            kind,
+            options,
+            place: Place::new(source.as_deref(), line),
+        }))
+    }
+
+    /// The options of a handler, if they were given with `define.KIND`.
+    fn of(&self, handler: &Function, kind: &str) -> Result<Option<Table>, Wrong> {
+        match self.declared(handler)? {
             None => Ok(None),
-            Some(found) if found == kind => Ok(options),
+            Some(found) if found.kind == kind => Ok(found.options),
             Some(found) => Err(format!(
-                "made with define.{found}, where define.{kind} belongs"
-            )),
+                "made with define.{}, where define.{kind} belongs",
+                found.kind
+            )
+            .into()),
+        }
+    }
+
+    /// Where a value stands: a handler where its options were given or else where it begins, and a table where the first of its handlers does.
+    pub(super) fn place(&self, value: &Value) -> Option<Place> {
+        match value {
+            Value::Function(handler) => self
+                .declared(handler)
+                .ok()
+                .flatten()
+                .and_then(|declared| declared.place)
+                .or_else(|| Place::of_function(handler)),
+            Value::Table(table) => table
+                .pairs::<Value, Value>()
+                .take(ENTRIES_MAX)
+                .filter_map(|pair| match pair {
+                    Ok((_, value @ Value::Function(_))) => self.place(&value),
+                    _ => None,
+                })
+                .min(),
+            _ => None,
         }
     }
 }
@@ -54,14 +93,17 @@ impl FromLuau for Access {
 
 pub(super) fn actions(shape: &mut Shape, options: &Options, table: &Table) -> Result<(), Wrong> {
     for pair in table.pairs::<Value, Value>() {
-        let (key, _) = pair.map_err(|error| error.to_string())?;
+        let (key, _) = pair?;
         if !matches!(key, Value::String(_)) {
-            return Err(format!("an action has a name, not {}", describe(&key)));
+            return Err(format!("an action has a name, not {}", describe(&key)).into());
         }
     }
     for (name, value) in entries(table, "actions")? {
-        action(shape, options, table, &name, &value)
-            .map_err(|wrong| format!("`{name}`: {wrong}"))?;
+        action(shape, options, table, &name, &value).map_err(|wrong| {
+            wrong
+                .within(format_args!("`{name}`"))
+                .at(|| options.place(&value))
+        })?;
     }
     Ok(())
 }
@@ -74,7 +116,7 @@ fn action(
     value: &Value,
 ) -> Result<(), Wrong> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err(format!("an action's name has 1 to {NAME_BYTES_MAX} bytes"));
+        return Err(format!("an action's name has 1 to {NAME_BYTES_MAX} bytes").into());
     }
     let handler = function(value)?;
     let name: Arc<str> = name.into();
@@ -83,13 +125,13 @@ fn action(
         ..ActionInfo::default()
     };
     if let Some(options) = options.of(&handler, "action")? {
-        info.access = field(&options, "access").map_err(wrong)?;
-        info.requires = field(&options, "requires").map_err(wrong)?;
-        info.wants = field::<ClientParts>(&options, "wants").map_err(wrong)?;
-        info.media_type = field(&options, "media_type").map_err(wrong)?;
-        info.input_schema = field(&options, "input_schema").map_err(wrong)?;
-        info.output_schema = field(&options, "output_schema").map_err(wrong)?;
-        info.options = field::<Vec<Field>>(&options, "options").map_err(wrong)?;
+        info.access = field(&options, "access")?;
+        info.requires = field(&options, "requires")?;
+        info.wants = field::<ClientParts>(&options, "wants")?;
+        info.media_type = field(&options, "media_type")?;
+        info.input_schema = field(&options, "input_schema")?;
+        info.output_schema = field(&options, "output_schema")?;
+        info.options = field::<Vec<Field>>(&options, "options")?;
     }
     shape.exports.actions.push(info);
     // The key itself is the string that the request carries: nothing is made anew for a call.
@@ -114,17 +156,20 @@ fn action(
 pub(super) fn packets(shape: &mut Shape, options: &Options, table: &Table) -> Result<(), Wrong> {
     let mut claims = Vec::new();
     for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair.map_err(|error| error.to_string())?;
+        let (key, value) = pair?;
         let opcode: u16 = match &key {
-            Value::Integer(_) | Value::Number(_) => FromLuau::from_luau(&key).map_err(wrong)?,
-            other => return Err(format!("an opcode is a number, not {}", describe(other))),
+            Value::Integer(_) | Value::Number(_) => FromLuau::from_luau(&key)?,
+            other => return Err(format!("an opcode is a number, not {}", describe(other)).into()),
         };
         if opcode < 0x0100 {
-            return Err(format!(
-                "opcodes of modules begin at 0x0100, this one is {opcode:#06x}"
-            ));
+            let text = format!("opcodes of modules begin at 0x0100, this one is {opcode:#06x}");
+            return Err(Wrong::from(text).at(|| options.place(&value)));
         }
-        let place = |wrong: Wrong| format!("[{opcode:#06x}]: {wrong}");
+        let place = |wrong: Wrong| {
+            wrong
+                .within(format_args!("[{opcode:#06x}]"))
+                .at(|| options.place(&value))
+        };
         let handler = function(&value).map_err(place)?;
         claims.push(packet(options, opcode, &handler).map_err(place)?);
         shape.handlers.packets.insert(opcode, handler);
@@ -141,11 +186,11 @@ fn packet(options: &Options, opcode: u16, handler: &Function) -> Result<PacketCl
         ..PacketClaim::default()
     };
     if let Some(options) = options.of(handler, "packet")? {
-        claim.version = field(&options, "version").map_err(wrong)?;
-        claim.order = field(&options, "order").map_err(wrong)?;
-        claim.requires = field(&options, "requires").map_err(wrong)?;
-        claim.wants = field(&options, "wants").map_err(wrong)?;
-        claim.options = field::<Vec<Field>>(&options, "options").map_err(wrong)?;
+        claim.version = field(&options, "version")?;
+        claim.order = field(&options, "order")?;
+        claim.requires = field(&options, "requires")?;
+        claim.wants = field(&options, "wants")?;
+        claim.options = field::<Vec<Field>>(&options, "options")?;
     }
     Ok(claim)
 }
@@ -168,21 +213,33 @@ fn topics(
 ) -> Result<Vec<TopicClaim>, Wrong> {
     let mut claims = Vec::new();
     for (topic, value) in entries(table, "topics")? {
-        let place = |wrong: Wrong| format!("\"{topic}\": {wrong}");
-        let handler = function(&value).map_err(place)?;
-        let mut claim = TopicClaim {
-            topic: topic.clone(),
-            ..TopicClaim::default()
-        };
-        if let Some(options) = options.of(&handler, kind).map_err(place)? {
-            claim.order = field(&options, "order").map_err(|m| place(wrong(m)))?;
-            claim.requires = field(&options, "requires").map_err(|m| place(wrong(m)))?;
-            claim.wants = field(&options, "wants").map_err(|m| place(wrong(m)))?;
-            claim.options =
-                field::<Vec<Field>>(&options, "options").map_err(|m| place(wrong(m)))?;
-        }
+        let (claim, handler) = topic_claim(options, kind, &topic, &value).map_err(|wrong| {
+            wrong
+                .within(format_args!("\"{topic}\""))
+                .at(|| options.place(&value))
+        })?;
         claims.push(claim);
         into.insert(&topic, handler);
     }
     Ok(claims)
+}
+
+fn topic_claim(
+    options: &Options,
+    kind: &str,
+    topic: &str,
+    value: &Value,
+) -> Result<(TopicClaim, Function), Wrong> {
+    let handler = function(value)?;
+    let mut claim = TopicClaim {
+        topic: topic.to_owned(),
+        ..TopicClaim::default()
+    };
+    if let Some(options) = options.of(&handler, kind)? {
+        claim.order = field(&options, "order")?;
+        claim.requires = field(&options, "requires")?;
+        claim.wants = field(&options, "wants")?;
+        claim.options = field::<Vec<Field>>(&options, "options")?;
+    }
+    Ok((claim, handler))
 }

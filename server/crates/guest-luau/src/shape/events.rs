@@ -3,7 +3,7 @@
 use cohnect_host::export::{ClientEvents, ServerEvents};
 use mlua::{Function, Table};
 
-use super::{Shape, Wrong, entries, function};
+use super::{Shape, Wrong, entries, function, place_of};
 use crate::nearest::suggestion;
 
 const CLIENT_EVENTS: [&str; 6] = [
@@ -70,14 +70,12 @@ fn event_functions(
     let mut functions = Vec::new();
     for (name, value) in entries(table, "events")? {
         let Some(event) = known.iter().find(|event| **event == name) else {
-            return Err(format!(
-                "there is no event `{name}`; {}",
-                suggestion(&name, known)
-            ));
+            let text = format!("there is no event `{name}`; {}", suggestion(&name, known));
+            return Err(Wrong::from(text).at(|| place_of(&value)));
         };
         functions.push((
             *event,
-            function(&value).map_err(|wrong| format!("`{name}`: {wrong}"))?,
+            function(&value).map_err(|wrong| wrong.within(format_args!("`{name}`")))?,
         ));
     }
     Ok(functions)

@@ -20,7 +20,8 @@ pub(super) fn read(table: &Table) -> Result<Manifest, Wrong> {
             return Err(format!(
                 "`{key}` does not stand in a script (grants and limits stand in the manifest file); {}",
                 suggestion(&key, &KEYS)
-            ));
+            )
+            .into());
         }
         let value = match &value {
             Value::Boolean(on) => toml::Value::Boolean(*on),
@@ -33,7 +34,8 @@ pub(super) fn read(table: &Table) -> Result<Manifest, Wrong> {
                 return Err(format!(
                     "`{key}` is text, a number or a boolean, not {}",
                     describe(other)
-                ));
+                )
+                .into());
             }
         };
         manifest.push((key, value));

@@ -104,6 +104,27 @@ fn memory_without_end_ends_its_replica_unless_it_is_caught() {
 }
 
 #[test]
+fn an_input_that_is_larger_than_the_memory_that_is_left_ends_the_replica_and_not_the_next() {
+    let bench = Bench::new();
+    let code = r#"
+        local kept
+        return { action = {
+            fill = function() kept = buffer.create(15 * 1024 * 1024) return "" end,
+            take = function(request) return tostring(#(request.input .. "x")) end,
+        } }"#;
+    let input = "x".repeat(2 * 1024 * 1024);
+    let mut module = bench.load(code);
+    assert_eq!(module.execute("fill", ""), Ok(String::new()));
+    let outcome = module.call(&Export::Execute(request("take", &input)));
+    assert!(
+        matches!(outcome, Err(Fault::Ended(Ending::Memory, _))),
+        "{outcome:?}"
+    );
+    let mut next = bench.load(code);
+    assert_eq!(next.execute("take", &input), Ok("2097153".into()));
+}
+
+#[test]
 fn deep_recursion_raises_and_the_module_lives_on() {
     let bench = Bench::new();
     let mut module = bench.load(

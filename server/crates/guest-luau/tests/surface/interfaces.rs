@@ -276,11 +276,11 @@ fn what_does_not_fit_is_logged_with_its_function_and_its_argument() {
     for (call, said) in [
         (
             "t.state.add('shared', 'x', 'y')",
-            "state.add: delta: expected a whole number up to 2^53, got \"y\"",
+            "hello.luau:3: state.add: delta: expected a whole number up to 2^53, got \"y\"",
         ),
         (
             "t.clients.send(request.client.id, 0x0100, '', { chanel = 1 })",
-            "clients.send: options: ",
+            "hello.luau:3: clients.send: options: ",
         ),
     ] {
         let mut module = bench.load(&format!(

@@ -75,6 +75,47 @@ fn a_broken_file_is_named_with_its_line() {
 }
 
 #[test]
+fn a_mistake_in_the_modules_table_is_named_with_its_line_where_luau_can_tell() {
+    let bench = Bench::new();
+    for (code, found) in [
+        (
+            "return {\n actions = {\n  a = function() end,\n } }",
+            "hello.luau:3: `actions`: is no export; did you mean `action`?",
+        ),
+        (
+            "return { client_events = {\n on_disconnect = function() end,\n} }",
+            "hello.luau:2: `client_events`: there is no event",
+        ),
+        (
+            "return { ticker = { hz = 20,\n tick = function() end } }",
+            "hello.luau:2: `ticker`: there is no key `tick`",
+        ),
+        (
+            "return { pipeline = {\n [3] = function() end } }",
+            "hello.luau:2: `pipeline`: opcodes of modules begin",
+        ),
+        (
+            "local define = require('@cohnect/define')\nlocal function a() end\nreturn { action = {\n a = define.action({ access = 'client' }, a) } }",
+            "hello.luau:4: `action`: `a`: `access`: there is no access \"client\"",
+        ),
+        (
+            "local define = require('@cohnect/define')\nreturn { stream_handler = {\n ['a'] = define.stream({ requires = 5 }, function() end) } }",
+            "hello.luau:3: `stream_handler`: \"a\": `requires`",
+        ),
+        (
+            "return {\n action = { a = 1 } }",
+            "hello.luau: `action`: `a`: expected a function, got 1",
+        ),
+    ] {
+        let text = bench.refusal(code);
+        assert!(
+            text.contains(found),
+            "{code}\n  says: {text}\n  not: {found}"
+        );
+    }
+}
+
+#[test]
 fn a_script_says_of_itself_what_the_manifest_file_lets_it() {
     let bench = Bench::new();
     let source =

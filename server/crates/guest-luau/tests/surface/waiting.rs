@@ -134,6 +134,45 @@ async fn a_transaction_ends_with_its_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wrong_argument_of_a_method_is_named_with_its_line() {
+    let bench = Bench::new();
+    let mut module = bench.load_waiting(
+        r#"local db, errors = require("@cohnect/db"), require("@cohnect/errors")
+        return { action = {
+            outside = function() return db.query("main", {}) end,
+            statement = function()
+                local tx = errors.need(db.begin("main"))
+                return tx:execute({})
+            end,
+            params = function() return errors.need(db.begin("main")):query("select", print) end,
+            page = function() return errors.need(db.open("main", "select")):next("many") end,
+        } }"#,
+    );
+    for (action, wanted) in [
+        (
+            "outside",
+            "hello.luau:3: db.query: statement: expected a string",
+        ),
+        (
+            "statement",
+            "hello.luau:6: transaction:execute: statement: expected a string",
+        ),
+        ("params", "hello.luau:8: transaction:query: "),
+        (
+            "page",
+            "hello.luau:9: cursor:next: limit: expected a whole number",
+        ),
+    ] {
+        bench.world.push_rows(Ok(rows()));
+        let export = Export::Execute(request(action, ""));
+        match call(&bench, &mut *module, &export).await {
+            Err(Fault::Raised(text)) => assert!(text.starts_with(wanted), "{action}: {text}"),
+            other => panic!("{action}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_database_that_hangs_costs_an_error_and_not_the_memory() {
     let bench = Bench::new();
     let mut module = bench.load_waiting(

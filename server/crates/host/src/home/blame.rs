@@ -38,11 +38,9 @@ pub(super) fn judge(
     | Returned::Admission(Err(error))
     | Returned::Subscribed(Err(error)) = returned
         && let Some(context) = body.map(Body::context)
+        && let Some(text) = context.judge(export, error)
     {
-        if let Some(text) = context.mistake(error) {
-            return Err(Fault::Raised(text));
-        }
-        context.warn_of_limit(export, error);
+        return Err(Fault::Raised(text));
     }
     outcome
 }
