@@ -212,6 +212,12 @@ impl<K: PacketKey> Session<K> {
         self.life.is_away()
     }
 
+    /// Whether something can be sent: nobody has begun to close it.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.life.is_open()
+    }
+
     /// Whether the session has ended for its owner: nothing can be sent, nothing comes.
     #[must_use]
     pub const fn is_closed(&self) -> bool {

@@ -104,7 +104,8 @@ pub fn hex(bytes: &[u8]) -> String {
 #[must_use]
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+    // `from_str_radix` would take a sign.
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
@@ -145,5 +146,6 @@ mod tests {
             "{text}"
         );
         assert_eq!(unhex(&"zz".repeat(32)), None);
+        assert_eq!(unhex(&"+f".repeat(32)), None);
     }
 }

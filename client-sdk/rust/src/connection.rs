@@ -1,7 +1,7 @@
 //! What the handles of a client and its driver share: the endpoint and who waits for what. Handles ask through it, the driver feeds it; it
 //! owns no socket. Its lock is never held across a wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -80,6 +80,8 @@ pub(crate) struct State {
     endpoint: ClientEndpoint,
     waiting: HashMap<u32, oneshot::Sender<Answer>>,
     streams: HashMap<u32, StreamQueue>,
+    /// Streams of this session that were dropped while no request could be made. As many as can be open.
+    unclosed: VecDeque<u32>,
     incoming: Queue<Unasked>,
     queue_len: usize,
     leaving: bool,
@@ -107,6 +109,7 @@ impl Connection {
                 endpoint,
                 waiting: HashMap::new(),
                 streams: HashMap::new(),
+                unclosed: VecDeque::new(),
                 incoming: Queue::new(queue_len),
                 queue_len,
                 leaving: false,
@@ -244,6 +247,7 @@ impl Connection {
         while let Some(event) = state.endpoint.poll_event() {
             changes.extend(state.handle(now, event));
         }
+        state.close_unclosed(now);
         while transmits.len() < TRANSMITS_PER_TURN {
             let Some(transmit) = state.endpoint.poll_transmit(now, out) else {
                 break;
@@ -365,6 +369,22 @@ impl State {
 
     fn close_stream(&mut self, now: Now, id: u32) {
         self.streams.remove(&id);
+        self.unclosed.push_back(id);
+        self.close_unclosed(now);
+    }
+
+    /// Tells the server which streams are not read any more, as far as requests can be made now.
+    fn close_unclosed(&mut self, now: Now) {
+        while let Some(&id) = self.unclosed.front() {
+            // Until the server hears of it, what still comes on the stream is discarded.
+            if matches!(self.request_close(now, id), Err(SendError::Busy)) {
+                return;
+            }
+            self.unclosed.pop_front();
+        }
+    }
+
+    fn request_close(&mut self, now: Now, id: u32) -> Result<(), SendError> {
         let message = Outgoing {
             opcode: Opcode::STREAM,
             version: 0,
@@ -372,8 +392,8 @@ impl State {
             mode: Mode::ReliableOrdered,
             body: stream::Request::Close { stream: id }.to_bytes(),
         };
-        // Nobody waits for the answer. If it cannot be sent now, what still comes is discarded.
-        let _ = self.endpoint.request(now, message);
+        // Nobody waits for the answer.
+        self.endpoint.request(now, message).map(drop)
     }
 
     fn handle_push(&mut self, now: Now, body: &Bytes, push: stream::Push<'_>) {
@@ -416,6 +436,7 @@ impl State {
     fn disconnected(&mut self) {
         // Dropping the senders is what tells those who wait.
         self.waiting.clear();
+        self.unclosed.clear();
         for (_, queue) in self.streams.drain() {
             queue.finish(Some(Err(StreamError::Disconnected)));
         }

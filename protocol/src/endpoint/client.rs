@@ -97,6 +97,7 @@ impl<K: PacketKey> ClientEndpoint<K> {
     pub fn disconnect(&mut self, now: Now, code: CloseCode, text: &str) {
         self.attempt = None;
         self.waiting = None;
+        self.beside = None;
         if let Some(held) = &mut self.session {
             held.session.close(now.monotonic, code, text);
         }
@@ -342,11 +343,12 @@ impl<K: PacketKey> ClientEndpoint<K> {
         }
     }
 
-    /// A session whose third probe in a row is unanswered gets an attempt beside it (6.6).
+    /// A session whose third probe in a row is unanswered gets an attempt beside it (6.6); one that is being left does not, or its client would come back.
     fn handle_silence(&mut self, now: Monotonic) {
         let silent = self.session.as_ref().is_some_and(|held| {
-            held.session.unanswered_probes() >= PROBES_BEFORE_ATTEMPT
-                || held.unconfirmed_until().is_some_and(|end| end <= now)
+            let dead = held.session.unanswered_probes() >= PROBES_BEFORE_ATTEMPT
+                || held.unconfirmed_until().is_some_and(|end| end <= now);
+            dead && held.session.is_open()
         });
         if !silent {
             self.beside = None;
@@ -425,7 +427,12 @@ impl<K: PacketKey> ClientEndpoint<K> {
         &self.counters
     }
 
+    /// The session, for something new. While it has not been told that an earlier one ended there is none for the owner, who would take what belongs to
+    /// the new one for the old one's.
     fn held(&mut self) -> Result<&mut Session<K>, SendError> {
+        if self.events.ended.is_some() {
+            return Err(SendError::Closed);
+        }
         self.session
             .as_mut()
             .map(|held| &mut held.session)

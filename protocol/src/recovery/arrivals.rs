@@ -92,8 +92,9 @@ impl Arrivals {
         if self.due == Due::Never && !wanted {
             return None;
         }
-        let delay = now.since(self.largest_at).min(self.max_ack_delay);
-        let delay = u16::try_from(delay.as_micros() / 32).unwrap_or(u16::MAX);
+        // As it is: the peer subtracts no more than the delay that we announced (6.4).
+        let delay = now.since(self.largest_at).as_micros() / 32;
+        let delay = u16::try_from(delay).unwrap_or(u16::MAX);
         let largest = encode_ack(out, delay, self.ranges.iter().rev().copied(), room);
         if largest.is_some() || self.ranges.is_empty() {
             self.due = Due::Never;
@@ -213,12 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_capped() {
-        let mut arrivals = Arrivals::new(DELAY);
-        arrivals.record(at(0), 1, true, false);
-        let mut out = Vec::new();
-        arrivals.encode(at(4_000), false, &mut out, 1_000);
-        assert_eq!(out[9..11], 625_u16.to_be_bytes());
+    fn the_delay_is_told_as_it_is_up_to_what_its_field_holds() {
+        for (ms, told) in [(1, 31), (100, 3_125), (2_097, 65_531), (2_098, u16::MAX)] {
+            let mut arrivals = Arrivals::new(DELAY);
+            arrivals.record(at(0), 1, true, false);
+            let mut out = Vec::new();
+            arrivals.encode(at(ms), false, &mut out, 1_000);
+            assert_eq!(out[9..11], u16::to_be_bytes(told), "{ms} ms");
+        }
     }
 
     #[test]

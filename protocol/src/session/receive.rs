@@ -198,11 +198,9 @@ impl<K: PacketKey> Session<K> {
         self.unanswered < REQUESTS_MAX && self.queue.has_room(0)
     }
 
-    /// Answers *busy* before any work is done. Where even that finds no room, only a reliable request is owed an answer.
+    /// Answers *busy* before any work is done, like any answer beyond the queue's bound.
     fn refuse(&mut self, now: Monotonic, request: RequestContext) {
-        if request.mode.is_reliable() || self.queue.has_room(0) {
-            self.answer(now, request, Outcome::Err(Detail::BUSY), Bytes::new());
-        }
+        self.answer(now, request, Outcome::Err(Detail::BUSY), Bytes::new());
     }
 
     /// A protocol error: nothing of the datagram is acknowledged, CLOSE 1.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cohnect_protocol::{
-    ClientEvent, CloseCode, Mode, Opcode, Outgoing, ServerEvent, SessionEvent, SessionHandle,
+    ClientEvent, CloseCode, Counter, Mode, Opcode, Outgoing, SendError, ServerEvent, SessionEvent,
+    SessionHandle,
 };
 
 use crate::network::Conditions;
@@ -140,6 +141,52 @@ fn a_client_that_leaves_is_heard_leaving() {
     assert!(world.server.session(handle).is_none());
     assert_eq!(world.server.sessions(), 0);
     assert!(world.clients[client].endpoint.is_idle());
+}
+
+#[test]
+fn a_client_that_leaves_a_silent_server_does_not_come_back() {
+    let (mut world, client, _) = settled(6);
+    world.restart_server();
+    let now = world.now;
+    world.clients[client].endpoint.send(now, hello()).unwrap();
+    // Its probes are unanswered by the time it says goodbye, and so is its goodbye; the server would take it again.
+    for _ in 0..100 {
+        world.run_for(Duration::from_millis(20));
+        let session = world.clients[client].endpoint.session();
+        if session.is_some_and(|session| session.unanswered_probes() >= 2) {
+            break;
+        }
+    }
+    let now = world.now;
+    world.clients[client]
+        .endpoint
+        .disconnect(now, CloseCode::NORMAL, "bye");
+    world.run_for(seconds(10));
+    assert_eq!(
+        at_client(&world, client),
+        [Said::Closed(false, CloseCode::NORMAL)]
+    );
+    assert!(world.clients[client].endpoint.is_idle());
+    assert_eq!(world.server.counters().count(Counter::Connected), 0);
+}
+
+#[test]
+fn nothing_new_begins_before_the_end_of_the_old_session_is_told() {
+    let (mut world, client, _) = settled(7);
+    world.restart_server();
+    let endpoint = &mut world.clients[client].endpoint;
+    endpoint.send(world.now, hello()).unwrap();
+    // Its owner looks away meanwhile: only then is there something between the new session and what is told of the old.
+    world.polling = false;
+    world.run_for(seconds(12));
+    let now = world.now;
+    let endpoint = &mut world.clients[client].endpoint;
+    assert_eq!(endpoint.send(now, hello()), Err(SendError::Closed));
+    assert!(matches!(
+        endpoint.poll_event(),
+        Some(ClientEvent::Session(SessionEvent::Closed { .. }))
+    ));
+    assert_eq!(endpoint.send(now, hello()), Ok(()));
 }
 
 #[test]

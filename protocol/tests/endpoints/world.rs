@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// Whether requests are answered at once.
     pub(crate) answering: bool,
+    /// Whether the clients' owners look at what happens.
+    pub(crate) polling: bool,
 }
 
 /// More instants without progress than any of this needs: something asks to be called again for ever.
@@ -73,6 +75,7 @@ impl World {
             server_events: Vec::new(),
             clients: Vec::new(),
             answering: true,
+            polling: true,
             random,
         }
     }
@@ -225,7 +228,9 @@ impl World {
             out.clear();
         }
         for place in 0..self.clients.len() {
-            while let Some(event) = self.clients[place].endpoint.poll_event() {
+            while self.polling
+                && let Some(event) = self.clients[place].endpoint.poll_event()
+            {
                 self.clients[place].events.push(event);
             }
             while let Some(transmit) = self.clients[place]

@@ -237,15 +237,38 @@ fn perform(
 }
 
 async fn connect(connection: &Connection) -> Result<(Client, Incoming), Failed> {
-    let (server, key) = server(connection)?;
-    let mut config = Config::new(server, key)
-        .timeout(connection.timeout)
-        .reconnect(false);
-    if let Some(file) = &connection.identity {
-        config = config
-            .identity(Identity::load_or_create(file).map_err(|e| Failed::Usage(e.to_string()))?);
+    let (addresses, key) = server(connection)?;
+    let identity = match &connection.identity {
+        Some(file) => {
+            Some(Identity::load_or_create(file).map_err(|e| Failed::Usage(e.to_string()))?)
+        }
+        None => None,
+    };
+    // One after the other: two sessions of one identity would supersede each other.
+    let patience = connection.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let mut failed = None;
+    for server in addresses {
+        let mut config = Config::new(server, key)
+            .timeout(connection.timeout)
+            .reconnect(false);
+        if let Some(identity) = &identity {
+            config = config.identity(identity.clone());
+        }
+        match try_server(config, server, key, patience).await {
+            Ok(connected) => return Ok(connected),
+            Err(e) => failed = Some(e),
+        }
     }
-    match tokio::time::timeout(connection.timeout, Client::connect(config)).await {
+    Err(failed.unwrap_or_else(|| Failed::Connection("the server's name has no address".into())))
+}
+
+async fn try_server(
+    config: Config,
+    server: SocketAddr,
+    key: PublicKey,
+    patience: Duration,
+) -> Result<(Client, Incoming), Failed> {
+    match tokio::time::timeout(patience, Client::connect(config)).await {
         Ok(Ok(connected)) => Ok(connected),
         Ok(Err(ConnectError::Socket(e))) => {
             Err(Failed::Connection(format!("no socket for {server}: {e}")))
@@ -266,7 +289,11 @@ async fn connect(connection: &Connection) -> Result<(Client, Incoming), Failed> 
     }
 }
 
-fn server(connection: &Connection) -> Result<(SocketAddr, PublicKey), Failed> {
+/// Addresses of one name that are tried at most; the names of a machine have two.
+const ADDRESSES_MAX: usize = 4;
+
+/// Where the server may be, and its key.
+fn server(connection: &Connection) -> Result<(Vec<SocketAddr>, PublicKey), Failed> {
     let (address, key) = match (&connection.server, &connection.server_key) {
         (Some(address), Some(key)) => (address.clone(), key.clone()),
         _ => {
@@ -292,12 +319,19 @@ fn server(connection: &Connection) -> Result<(SocketAddr, PublicKey), Failed> {
     let key = key
         .parse()
         .map_err(|e| Failed::Usage(format!("--key: {e}")))?;
-    let address = address
-        .to_socket_addrs()
-        .map_err(|e| Failed::Usage(format!("--server {address}: {e}")))?
-        .next()
-        .ok_or_else(|| Failed::Usage(format!("--server {address} is no address")))?;
-    Ok((address, key))
+    let found = address.to_socket_addrs().map_err(|e| {
+        let text = format!("--server {address}: {e}");
+        // What has no form is the caller's mistake; a name that is not found now may be found later.
+        match e.kind() {
+            std::io::ErrorKind::InvalidInput => Failed::Usage(text),
+            _ => Failed::Connection(text),
+        }
+    })?;
+    // `localhost` is two addresses, of which a server has the first of the older kind.
+    let (mut addresses, newer): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv4);
+    addresses.extend(newer);
+    addresses.truncate(ADDRESSES_MAX);
+    Ok((addresses, key))
 }
 
 fn scope(name: &str) -> Scope<'_> {

@@ -425,6 +425,34 @@ fn an_answer_that_is_too_large_becomes_bad() {
 }
 
 #[test]
+fn a_request_that_finds_the_queue_full_is_told_so_in_every_mode() {
+    let (mut client, mut server) = pair();
+    // The client acknowledges and grants nothing: what it granted is used up in the end, and what may wait beyond is waiting.
+    for _ in 0..50 {
+        for body in [&[0; 1_000][..], b""] {
+            while server
+                .send(at(1_000), outgoing(Mode::ReliableOrdered, 0, body))
+                .is_ok()
+            {}
+        }
+        deliver(&mut client, at(1_000), transmit(&mut server, at(1_000)));
+        deliver(&mut server, at(1_000), transmit(&mut client, at(1_000)));
+    }
+    let request = client
+        .request(at(1_010), outgoing(Mode::Unreliable, 0, b""))
+        .unwrap();
+    deliver(&mut server, at(1_010), transmit(&mut client, at(1_010)));
+    assert_eq!(events(&mut server), [], "nothing was executed");
+    deliver(&mut client, at(1_020), transmit(&mut server, at(1_020)));
+    let busy = SessionEvent::Response {
+        request,
+        outcome: Outcome::Err(Detail::BUSY),
+        body: Bytes::new(),
+    };
+    assert!(events(&mut client).contains(&busy));
+}
+
+#[test]
 fn unanswered_requests_make_the_next_busy() {
     let (mut client, mut server) = pair();
     for _ in 0..256 {

@@ -50,6 +50,8 @@ const RUN_QUEUE_MAX: usize = 4_096;
 const CALLS_PER_TURN: usize = 64;
 /// Operations begun in one turn. Most of them are done within a microsecond.
 const OPERATIONS_PER_TURN: usize = 256;
+/// Opcodes, each with a version, whose stages are remembered; what is beyond is looked up each time, in about a microsecond.
+const PACKET_STAGES_MAX: usize = 1_024;
 /// Clients with a full send queue that are looked at again in one turn.
 const BACKLOGS_PER_TURN: usize = 64;
 
@@ -347,24 +349,31 @@ impl Shard {
         self.run_queue.push_back(work);
     }
 
-    /// Begins operations and runs modules in turn, so that what came first is done first.
+    /// Begins operations, then runs modules, each until the tick.
+    ///
+    /// Operations begin however many calls wait already: what asks no module waits for none, and a call that waits in its module's queue is known there,
+    /// so that one module's crowd does not stand before the calls of the others. The places of a client and of a queue bound them.
     fn run(&mut self) {
         let tick = self.ticker.ticks();
-        let (mut calls, mut operations) = (0, 0);
-        while calls < CALLS_PER_TURN && self.ticker.ticks() == tick {
-            while self.home.queued() < CALLS_PER_TURN && operations < OPERATIONS_PER_TURN {
-                let Some(work) = self.run_queue.pop_front() else {
-                    break;
-                };
-                operations += 1;
-                self.take_up(work);
+        for _ in 0..OPERATIONS_PER_TURN {
+            let Some(work) = self.run_queue.pop_front() else {
+                break;
+            };
+            self.take_up(work);
+            if self.ticker.ticks() != tick {
+                break;
             }
+        }
+        let tick = self.ticker.ticks();
+        for _ in 0..CALLS_PER_TURN {
             let Some(finished) = self.home.run_next(host_now(self.now)) else {
                 break;
             };
-            calls += 1;
             self.counters.calls += 1;
             self.finish(finished);
+            if self.ticker.ticks() != tick {
+                break;
+            }
         }
     }
 
@@ -411,8 +420,8 @@ impl Shard {
             .stages_of_packet(opcode, version)
             .cloned()
             .collect();
-        // Clients choose opcodes: those that nobody claims are not worth remembering.
-        if !stages.is_empty() {
+        // Clients choose opcodes and versions: what nobody claims is not worth remembering, nor is more than a game has.
+        if !stages.is_empty() && self.packet_stages.len() < PACKET_STAGES_MAX {
             self.packet_stages
                 .insert((opcode, version), Arc::clone(&stages));
         }

@@ -115,9 +115,7 @@ impl Shard {
                     .at_slot(slot, u64::MAX)
                     .filter(|handle| except.is_none_or(|id| !self.is(*handle, id))),
             };
-            if let Some(handle) = handle {
-                self.deliver(handle, &each.parcel);
-            }
+            handle.map_or(0, |handle| self.deliver(handle, &each.parcel))
         });
         // Delivering makes no new fan-out, so nothing is lost here.
         self.fanouts = fanouts;
@@ -129,18 +127,20 @@ impl Shard {
             .is_some_and(|client| client.id() == id)
     }
 
-    fn deliver(&mut self, to: SessionHandle, parcel: &Parcel) {
+    /// Delivers to one client, and says how many messages that was: an item is one for each of his streams.
+    fn deliver(&mut self, to: SessionHandle, parcel: &Parcel) -> usize {
         match parcel {
             Parcel::Message(message) => self.send(to, message.clone()),
             Parcel::Answer(request, outcome, body) => {
                 self.respond(to, Some(*request), (*outcome, body.clone()));
             }
-            Parcel::Item { topic, item, mode } => self.deliver_item(to, topic, item, *mode),
+            Parcel::Item { topic, item, mode } => return self.deliver_item(to, topic, item, *mode),
             Parcel::Finish { topic, reason } => self.end_streams(to, topic, reason),
             Parcel::Attach(topic) => self.begin_stream(to, topic),
             Parcel::Detach(topic) => self.end_streams(to, topic, ""),
             Parcel::Disconnect(reason, message) => self.disconnect(to, *reason, message),
         }
+        1
     }
 
     /// Sends one message; one that finds no room is counted.
@@ -176,17 +176,19 @@ impl Shard {
         self.send(to, message);
     }
 
-    fn deliver_item(&mut self, to: SessionHandle, topic: &str, item: &Bytes, mode: Mode) {
+    fn deliver_item(&mut self, to: SessionHandle, topic: &str, item: &Bytes, mode: Mode) -> usize {
         let Some(client) = self.clients.find(to) else {
-            return;
+            return 0;
         };
         // Nearly always one; at most as many as a client may have open.
         let open = |stream: &&Stream| stream.is_open() && *stream.topic == *topic;
         let mut streams = client.streams.iter().filter(open).map(|stream| stream.id);
         let (first, others) = (streams.next(), streams.collect::<Vec<_>>());
+        let sent = usize::from(first.is_some()) + others.len();
         for stream in first.into_iter().chain(others) {
             self.send_item(to, stream, item, mode);
         }
+        sent
     }
 
     fn begin_stream(&mut self, to: SessionHandle, topic: &Arc<str>) {

@@ -77,16 +77,23 @@ impl<P> Fanouts<P> {
         true
     }
 
-    /// Moves everything on by one turn: `deliver` is called for each recipient whose turn it is. `slots_end` is the first slot that nobody has.
-    pub(crate) fn advance(&mut self, slots_end: u32, mut deliver: impl FnMut(&OnTheWay<P>, u32)) {
+    /// Moves everything on by one turn: `deliver` is called for each recipient whose turn it is, and says how many messages he got. `slots_end` is the first
+    /// slot that nobody has.
+    pub(crate) fn advance(
+        &mut self,
+        slots_end: u32,
+        mut deliver: impl FnMut(&OnTheWay<P>, u32) -> usize,
+    ) {
         let mut budget = SENDS_PER_TURN;
         let mut limit = u32::MAX;
         for each in &mut self.waiting {
             let due = each.next(limit, slots_end, RECIPIENTS_PER_TURN.min(budget));
-            for slot in &due.slots {
-                deliver(each, *slot);
-            }
-            budget -= due.slots.len();
+            let sent: usize = due
+                .slots
+                .iter()
+                .map(|slot| deliver(each, *slot).max(1))
+                .sum();
+            budget = budget.saturating_sub(sent);
             each.cursor = if due.more { due.cursor } else { u32::MAX };
             limit = due.cursor;
             if budget == 0 {
@@ -166,7 +173,7 @@ mod tests {
                 prop_assert!(fanouts.push(to, n, 10));
                 for _ in 0..turns_between[n] {
                     let mut sends = 0;
-                    fanouts.advance(END, |each, slot| { got.entry(slot).or_default().push(each.parcel); sends += 1; });
+                    fanouts.advance(END, |each, slot| { got.entry(slot).or_default().push(each.parcel); sends += 1; 1 });
                     prop_assert!(sends <= SENDS_PER_TURN);
                 }
                 // What goes to a slot directly must not overtake what is on its way there.
@@ -177,7 +184,7 @@ mod tests {
                 }
             }
             for _ in 0..1_000 {
-                fanouts.advance(END, |each, slot| got.entry(slot).or_default().push(each.parcel));
+                fanouts.advance(END, |each, slot| { got.entry(slot).or_default().push(each.parcel); 1 });
             }
             prop_assert!(fanouts.is_empty());
             prop_assert_eq!(fanouts.bytes, 0);
@@ -192,7 +199,7 @@ mod tests {
         assert!(fanouts.push(to(), (), WAITING_BYTES_MAX));
         assert!(!fanouts.push(to(), (), 1));
         assert!(fanouts.push(to(), (), 0), "control messages always fit");
-        fanouts.advance(1, |_, _| {});
+        fanouts.advance(1, |_, _| 1);
         assert!(fanouts.push(to(), (), 1));
     }
 }

@@ -129,6 +129,26 @@ fn every_end_of_a_call_has_its_detail_and_the_next_call_runs() {
 }
 
 #[test]
+fn what_asks_no_module_does_not_wait_behind_the_calls_of_others() {
+    let mut site = site(1, Policy::Dev);
+    let crowd = [site.connect(0), site.connect(0)];
+    let player = site.connect(0);
+    let mut asked = Vec::new();
+    for _ in 0..120 {
+        for each in crowd {
+            asked.push((each, site.ask(each, 0x0004, body("m", "echo", b"x"))));
+        }
+    }
+    let get = site.ask(player, 0x0001, Bytes::from_static(b"\x00\x01k"));
+    site.round();
+    assert_eq!(site.answer(player, get), Some(bad(Detail::NOT_FOUND)));
+    site.settle();
+    for (each, request) in asked {
+        assert_eq!(site.answer(each, request).map(|(done, _)| done), Some(DONE));
+    }
+}
+
+#[test]
 fn access_and_requirements_hold_but_internal_actions_open_in_dev() {
     with_shards(|shards| {
         let mut dev = site(shards, Policy::Dev);
