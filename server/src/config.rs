@@ -105,7 +105,7 @@ pub struct SessionConfig {
     /// Milliseconds that an acknowledgement may wait for something to travel with, 1 to 255. Default 20; a fast game takes 5.
     #[serde(deserialize_with = "value::number::<_, 1, 255>")]
     pub max_ack_delay_ms: u64,
-    /// Sessions of the whole server, 1 to 1,000,000. Default 100,000; each costs about 4 KiB when it is idle.
+    /// Sessions of the whole server, 1 to 1,000,000. Default 100,000; each costs about 4 KiB when it is idle, and at most 2 MiB with all that may wait in it.
     #[serde(deserialize_with = "value::number::<_, 1, 1000000>")]
     pub sessions_max: u64,
 }

@@ -79,6 +79,8 @@ impl ReceiveCredit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::message::SessionEvent;
+    use crate::session::send_queue::Message;
 
     #[test]
     fn credit_is_announced_by_quarters() {
@@ -95,6 +97,23 @@ mod tests {
         assert_eq!(credit.announce(), 1_250);
         assert!(!credit.consume(249));
         assert!(credit.receive(250).is_ok() && credit.receive(1).is_err());
+    }
+
+    #[test]
+    fn a_message_occupies_no_more_than_it_costs_wherever_it_waits() {
+        // What an allocator adds to a body: its own word, and up to the next multiple of 16.
+        const ROUNDING: usize = 24;
+        for (place, bytes) in [
+            ("to be sent", size_of::<Message>() + size_of::<(u64, u64)>()),
+            ("to be polled", size_of::<(u64, SessionEvent)>()),
+            // A map's nodes are half full where ids only rise.
+            ("too early", 2 * (size_of::<u32>() + size_of::<Message>())),
+        ] {
+            assert!(
+                bytes + ROUNDING <= MESSAGE_OVERHEAD as usize,
+                "{place}: {bytes}"
+            );
+        }
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl SendQueue {
         }
     }
 
-    /// Bytes that wait, 64 beside the body of each message.
+    /// Bytes that wait, `MESSAGE_OVERHEAD` beside the body of each message.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes
     }

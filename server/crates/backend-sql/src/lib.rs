@@ -174,6 +174,21 @@ impl SqlDatabases {
             .map(Arc::clone)
             .ok_or(Error::NotFound)
     }
+
+    /// Has this database serve a call, as [`ask`] does.
+    async fn ask<T, W>(
+        &self,
+        database: &str,
+        work: impl FnOnce(Arc<Database>, Call<T>) -> W + Send + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let database = self.database(database)?;
+        let limit = database.statement_timeout;
+        ask(&self.runtime, limit, |call| work(database, call)).await
+    }
 }
 
 impl Database {
@@ -286,18 +301,10 @@ impl Databases for SqlDatabases {
         statement: &'a str,
         params: Vec<Value>,
     ) -> BoxFuture<'a, Result<RowSet>> {
-        Box::pin(async move {
-            let database = self.database(database)?;
-            let text = statement.to_owned();
-            ask(
-                &self.runtime,
-                database.statement_timeout,
-                |mut call| async move {
-                    database.query(&mut call, &text, &params).await;
-                },
-            )
-            .await
-        })
+        let text = statement.to_owned();
+        Box::pin(self.ask(database, |database, mut call| async move {
+            database.query(&mut call, &text, &params).await;
+        }))
     }
 
     fn execute<'a>(
@@ -306,18 +313,10 @@ impl Databases for SqlDatabases {
         statement: &'a str,
         params: Vec<Value>,
     ) -> BoxFuture<'a, Result<u64>> {
-        Box::pin(async move {
-            let database = self.database(database)?;
-            let text = statement.to_owned();
-            ask(
-                &self.runtime,
-                database.statement_timeout,
-                |mut call| async move {
-                    database.execute(&mut call, &text, &params).await;
-                },
-            )
-            .await
-        })
+        let text = statement.to_owned();
+        Box::pin(self.ask(database, |database, mut call| async move {
+            database.execute(&mut call, &text, &params).await;
+        }))
     }
 
     fn execute_batch<'a>(
@@ -326,18 +325,10 @@ impl Databases for SqlDatabases {
         statement: &'a str,
         params: Vec<Vec<Value>>,
     ) -> BoxFuture<'a, Result<u64>> {
-        Box::pin(async move {
-            let database = self.database(database)?;
-            let text = statement.to_owned();
-            ask(
-                &self.runtime,
-                database.statement_timeout,
-                |mut call| async move {
-                    database.execute_batch(&mut call, &text, &params).await;
-                },
-            )
-            .await
-        })
+        let text = statement.to_owned();
+        Box::pin(self.ask(database, |database, mut call| async move {
+            database.execute_batch(&mut call, &text, &params).await;
+        }))
     }
 
     /// Every transaction is serializable, whatever was asked for: SQLite knows nothing weaker.
@@ -346,15 +337,9 @@ impl Databases for SqlDatabases {
         database: &'a str,
         _isolation: Isolation,
     ) -> BoxFuture<'a, Result<Box<dyn Transaction>>> {
-        Box::pin(async move {
-            let database = self.database(database)?;
-            ask(
-                &self.runtime,
-                database.statement_timeout,
-                |call| async move { database.begin(call).await },
-            )
-            .await
-        })
+        Box::pin(self.ask(database, |database, call| async move {
+            database.begin(call).await;
+        }))
     }
 
     fn open<'a>(
@@ -363,16 +348,10 @@ impl Databases for SqlDatabases {
         statement: &'a str,
         params: Vec<Value>,
     ) -> BoxFuture<'a, Result<Box<dyn Cursor>>> {
-        Box::pin(async move {
-            let database = self.database(database)?;
-            let text = statement.to_owned();
-            ask(
-                &self.runtime,
-                database.statement_timeout,
-                |call| async move { database.open(call, text, params).await },
-            )
-            .await
-        })
+        let text = statement.to_owned();
+        Box::pin(self.ask(database, |database, call| async move {
+            database.open(call, text, params).await;
+        }))
     }
 }
 
