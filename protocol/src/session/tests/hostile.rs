@@ -129,10 +129,9 @@ fn more_than_the_credit_closes() {
     let (_, mut server) = pair();
     let mut result = Ok(());
     for id in 1..=1_000_u32 {
-        // Each costs 1,024 of 262,144.
-        let mut frames = vec![0x70, 0, 0, 1, 0x23, 0x03, 0x80];
+        let mut frames = vec![0x70, 0, 0, 1, 0x23, 0x03, 0xc0];
         frames.extend(id.to_be_bytes());
-        frames.extend([0; 896]);
+        frames.extend([0; 960]);
         let mut datagram = sealed(u64::from(id) + 1, Opcode(0x0123), &frames);
         result = server.handle_datagram(at(1_000), &mut datagram);
         if result.is_err() {
