@@ -156,6 +156,33 @@ fn a_broadcast_reaches_those_who_listen() {
 }
 
 #[test]
+fn a_packet_goes_through_the_modules_that_claim_its_opcode() {
+    let code = r#"return { pipeline = { [0x0123] = function(packet)
+        if packet.payload == "no" then
+            return { reject = { code = 3, message = "not that" } }
+        end
+        return { reply = `{packet.version}:{packet.payload}` }
+    end } }"#;
+    on_one_and_two_shards(&[("pipe.luau", code)], |server| {
+        let said = server.cohnect(&["send", "0x0123", "hi", "--command-version", "2"]);
+        assert_eq!((said.code, said.out.trim()), (0, "2:hi"), "{said:?}");
+        let refused = server.cohnect(&["send", "291", "no"]);
+        assert_eq!(refused.code, 1);
+        assert!(refused.err.contains("not that"), "{refused:?}");
+        assert_eq!(
+            server.cohnect(&["send", "0x0124", "x"]).code,
+            1,
+            "unclaimed"
+        );
+        assert_eq!(
+            server.cohnect(&["send", "0x0001", "x"]).code,
+            2,
+            "not theirs"
+        );
+    });
+}
+
+#[test]
 fn a_saved_file_is_live_and_state_stays() {
     on_one_and_two_shards(&[("hello.luau", HELLO)], |server| {
         assert_eq!(

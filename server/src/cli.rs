@@ -55,6 +55,8 @@ pub enum Command {
     Stream(Stream),
     /// Send a message to the clients that listen on a topic, to everyone, or to a tag expression.
     Broadcast(Broadcast),
+    /// Send a packet on an opcode of the modules and print the answer.
+    Send(Send),
     /// Measure this machine: every figure beside its bare reference.
     Bench(Bench),
     /// Say what is missing on this machine, and how to get it.
@@ -171,6 +173,26 @@ pub struct Call {
     /// The input: text, `@FILE`, or `-` for standard input.
     #[arg(default_value = "")]
     pub input: String,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "the flattened group documents itself on the command line"
+    )]
+    pub connection: Connection,
+}
+
+/// `cohnect send`
+#[derive(Debug, Args)]
+pub struct Send {
+    /// The opcode, such as `0x0123` or `291`; modules have those from 0x0100 on.
+    #[arg(value_parser = opcode)]
+    pub opcode: u16,
+    /// The body: text, `@FILE`, or `-` for standard input.
+    #[arg(default_value = "")]
+    pub payload: String,
+    /// The command version.
+    #[arg(long = "command-version", value_name = "N", default_value_t = 0)]
+    pub version: u8,
     #[command(flatten)]
     #[expect(
         missing_docs,
@@ -332,6 +354,7 @@ pub fn carry_out(cli: Cli) -> ExitCode {
         Command::Tags(tags) => client::tags(&tags),
         Command::Stream(stream) => client::stream(&stream),
         Command::Broadcast(broadcast) => client::broadcast(&broadcast),
+        Command::Send(send) => client::send(&send),
         Command::Bench(bench) => bench::bench(&bench),
         Command::Doctor => doctor::doctor(),
     }
@@ -346,6 +369,15 @@ fn row_time(text: &str) -> Result<core::time::Duration, String> {
             Err("a row takes at most 600 seconds".into())
         }
     })
+}
+
+/// An opcode that modules may claim.
+fn opcode(text: &str) -> Result<u16, String> {
+    text.strip_prefix("0x")
+        .map_or_else(|| text.parse(), |digits| u16::from_str_radix(digits, 16))
+        .ok()
+        .filter(|number| cohnect_client::Opcode(*number).belongs_to_modules())
+        .ok_or_else(|| format!("`{text}` is no opcode of modules; those are 0x0100 to 0xFFFF"))
 }
 
 fn seconds(text: &str) -> Result<core::time::Duration, String> {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cohnect_client::{
-    Client, Config, ConnectError, ConnectFailure, Ending, Error, Event, Identity, Incoming,
+    Client, Config, ConnectError, ConnectFailure, Ending, Error, Event, Identity, Incoming, Opcode,
     PublicKey, Reason, Scope, StreamError, To,
 };
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Broadcast, Call, Connection, Get, Set, Stream, Tags, TagsMode};
+use crate::cli::{Broadcast, Call, Connection, Get, Send, Set, Stream, Tags, TagsMode};
 use crate::output;
 use crate::ready::Ready;
 
@@ -47,6 +47,21 @@ pub(crate) fn call(call: &Call) -> ExitCode {
             &call.connection,
             &output,
             |output| json!({ "output": output }),
+        );
+        Ok(())
+    })
+}
+
+/// `cohnect send`
+pub(crate) fn send(send: &Send) -> ExitCode {
+    perform(&send.connection, async |client, _incoming| {
+        let opcode = Opcode(send.opcode);
+        let payload = input(&send.payload)?;
+        let answer = client.request(opcode, send.version, payload).await?;
+        print(
+            &send.connection,
+            &answer,
+            |answer| json!({ "answer": answer }),
         );
         Ok(())
     })
