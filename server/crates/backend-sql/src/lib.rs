@@ -7,6 +7,10 @@
 //! VACUUM, PRAGMA, loaded extensions, temporary objects) or handles transactions by its text. Every statement has a time limit; when it passes, or the
 //! future is dropped, the statement is interrupted and the connection comes back clean. A write that ends in `timeout` may have happened.
 //!
+//! # What a database may grow to
+//! The file is bounded (`size_max_mib`), and so are its log, the temporary files and the memory of the process that SQLite uses. The log is cut
+//! after each checkpoint; while a reader keeps it from that and it is longer than 256 MiB, writes are `busy`.
+//!
 //! # Types
 //! SQLite stores five classes; a column's declared type says which value comes back:
 //!
@@ -34,6 +38,11 @@ mod failure;
 mod gate;
 mod opening;
 mod pool;
+#[expect(
+    unsafe_code,
+    reason = "SQLite's way to its files, which sqlx does not offer; each call says why it is sound"
+)]
+mod scratch;
 mod statement;
 mod transaction;
 mod value;
@@ -74,6 +83,9 @@ pub struct DatabaseConfig {
     pub name: String,
     /// Its file, made when it is missing; the folder must be there.
     pub file: PathBuf,
+    /// MiB that the file may grow to; a write that needs more fails. Default 1,024: far more than a game keeps, and far below a disk. A file that is already
+    /// larger keeps its size. Beside it there may be a log of as much again while a large transaction is open.
+    pub size_max_mib: u64,
     /// Connections that read beside the one that writes; one of them is never lent to a cursor. Each is a thread. Default 4, at least 2.
     pub readers: usize,
     /// How long one statement may take, its waits for a connection and for another process's lock included. Default 4 s: below the 5 s that end the
@@ -90,12 +102,16 @@ impl DatabaseConfig {
         Self {
             name: name.into(),
             file: file.into(),
+            size_max_mib: SIZE_MAX_MIB,
             readers: 4,
             statement_timeout: Duration::from_secs(4),
             held_max: Duration::from_secs(10),
         }
     }
 }
+
+/// How large a file may grow when nothing else is said, in MiB.
+pub const SIZE_MAX_MIB: u64 = 1_024;
 
 /// Why the databases could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -185,9 +201,16 @@ impl Database {
                 Arc::clone(&name),
                 config.file.clone(),
                 Lane::Read,
+                config.size_max_mib,
                 readers,
             )),
-            writer: Arc::new(Pool::new(name, config.file.clone(), Lane::Write, 1)),
+            writer: Arc::new(Pool::new(
+                name,
+                config.file.clone(),
+                Lane::Write,
+                config.size_max_mib,
+                1,
+            )),
             cursors: Arc::new(Semaphore::new(readers - 1)),
             statement_timeout: config.statement_timeout,
             held_max: config.held_max,

@@ -15,6 +15,7 @@ pub(crate) struct Pool {
     database: Arc<str>,
     file: PathBuf,
     lane: Lane,
+    size_max_mib: u64,
     places: Arc<Semaphore>,
     queue: Semaphore,
     idle: Mutex<Vec<Connection>>,
@@ -22,11 +23,18 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A pool of at most `places` connections; none is opened yet.
-    pub(crate) fn new(database: Arc<str>, file: PathBuf, lane: Lane, places: usize) -> Self {
+    pub(crate) fn new(
+        database: Arc<str>,
+        file: PathBuf,
+        lane: Lane,
+        size_max_mib: u64,
+        places: usize,
+    ) -> Self {
         Self {
             database,
             file,
             lane,
+            size_max_mib,
             places: Arc::new(Semaphore::new(places)),
             queue: Semaphore::new(QUEUE_MAX),
             idle: Mutex::new(Vec::with_capacity(places)),
@@ -51,7 +59,9 @@ impl Pool {
         let idle = self.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => Connection::open(&self.database, &self.file, self.lane).await?,
+            None => {
+                Connection::open(&self.database, &self.file, self.lane, self.size_max_mib).await?
+            }
         };
         Ok(Lease {
             connection,
