@@ -542,8 +542,8 @@ fn prepared(statement: &Statement, arguments: SqliteArguments) -> Query<'static>
     sqlx::query_with(AssertSqlSafe(Arc::clone(&statement.text)), arguments).persistent(false)
 }
 
-/// How many instructions of SQLite's machine run between two looks at the interrupt. One may take a millisecond (a function over the longest value), so
-/// a hundred keep an interrupt within a tenth of a second; the look itself is one atomic load.
+/// How many instructions of SQLite's machine run between two looks at the interrupt, if they jump. One may take a millisecond (a function over the longest
+/// value), so a hundred keep an interrupt within a tenth of a second; the look itself is one atomic load. What does not jump, the brake ends.
 const INSTRUCTIONS_UNWATCHED: i32 = 100;
 /// How long the log may be before a transaction that adds to it. A tenth of it is what ten seconds of a busy game write, which is as long as a cursor may
 /// keep a log from being cut; with the largest transaction the log stays below this and the file's own bound together.

@@ -1,9 +1,11 @@
 //! What a module's statement may do, decided action by action while SQLite compiles it, and the flag that ends a running one. It calls nothing of
-//! SQLite's: `authorizer` and the progress handler ask it, from whichever thread the connection works on.
+//! SQLite's but the brake: `authorizer` and the progress handler ask it, from whichever thread the connection works on.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use libsqlite3_sys as ffi;
+
+use crate::authorizer::Brake;
 
 /// One connection's judge. Only one statement at a time is compiled or run on a connection, so the flags belong to that one.
 #[derive(Debug, Default)]
@@ -20,6 +22,7 @@ pub(crate) struct Gate {
     changes_rows: AtomicBool,
     /// The schema is changed.
     changes_schema: AtomicBool,
+    brake: Brake,
 }
 
 /// Why a statement was refused.
@@ -44,16 +47,23 @@ impl Gate {
         self.host.store(host, Ordering::Release);
     }
 
-    /// Ends the running statement at its next hundred instructions.
+    /// Ends the running statement at its next look, or at the next of its instructions that would take long.
     pub(crate) fn interrupt(&self) {
         self.interrupted.store(true, Ordering::Release);
+        self.brake.pull();
     }
 
     /// Lets statements run again; not on a connection that was given up, where one may still be on its way to its end.
     pub(crate) fn clear_interrupt(&self) {
         if !self.is_abandoned() {
             self.interrupted.store(false, Ordering::Release);
+            self.brake.let_go();
         }
+    }
+
+    /// What ends a statement that does not look.
+    pub(crate) fn brake(&self) -> &Brake {
+        &self.brake
     }
 
     /// The running statement shall end.

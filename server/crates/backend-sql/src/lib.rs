@@ -35,6 +35,11 @@ mod call;
 mod connection;
 mod cursor;
 mod failure;
+#[expect(
+    unsafe_code,
+    reason = "functions that SQLite calls, which sqlx does not offer; each call says why it is sound"
+)]
+mod functions;
 mod gate;
 mod opening;
 mod pool;
@@ -44,6 +49,7 @@ mod pool;
 )]
 mod scratch;
 mod statement;
+mod text;
 mod transaction;
 mod value;
 
