@@ -16,6 +16,7 @@ use crate::call::END_MAX;
 use crate::failure::Failure;
 use crate::gate::{Gate, Refused};
 use crate::opening::{self, JOURNAL_BYTES_KEPT, Patience};
+use crate::schema;
 use crate::scratch;
 use crate::statement::{self, Statement};
 use crate::value;
@@ -144,7 +145,7 @@ impl Connection {
         loop {
             match self.parse(text).await {
                 Ok(parsed) => {
-                    return statement::of(text.into(), parsed, given, self.gate.counts_rows());
+                    return statement::of(text.into(), parsed, given, &self.gate);
                 }
                 // Reading the schema needs the file's lock.
                 Err(Failure::Busy) if !self.gate.is_interrupted() => patience.pause().await,
@@ -162,6 +163,14 @@ impl Connection {
         let statement = self.read(text, params.len()).await?;
         if self.lane == Lane::Read && !statement.reads_only {
             return Ok(Seen::Writes);
+        }
+        if statement.grows_schema {
+            // It has no rows, and is bounded where it runs for its effect.
+            self.change(&statement, arguments).await?;
+            return Ok(Seen::Rows(RowSet {
+                columns: statement.columns,
+                ..RowSet::default()
+            }));
         }
         if !statement.reads_only {
             self.make_room().await?;
@@ -428,7 +437,38 @@ impl Connection {
     }
 
     async fn change(&mut self, statement: &Statement, arguments: SqliteArguments) -> Result<u64> {
-        self.make_room().await?;
+        if !statement.grows_schema {
+            self.make_room().await?;
+            return self.apply(statement, arguments).await;
+        }
+        // How large the schema is shows only when it has changed, so that must be something that can be undone.
+        let alone = !self.in_transaction;
+        if alone {
+            self.begin().await?;
+        }
+        let changed = self.apply(statement, arguments).await?;
+        if let Err(error) = self.check_schema().await {
+            self.host("ROLLBACK").await?;
+            return Err(error);
+        }
+        if alone {
+            self.commit().await?;
+        }
+        Ok(changed)
+    }
+
+    async fn check_schema(&mut self) -> Result<()> {
+        self.gate.reset();
+        self.gate.set_host(true);
+        let measured = match &mut self.inner {
+            Some(inner) => schema::measure(inner).await,
+            None => Err(sqlx::Error::WorkerCrashed),
+        };
+        self.gate.set_host(false);
+        schema::check(measured.map_err(|error| self.failure(&error))?)
+    }
+
+    async fn apply(&mut self, statement: &Statement, arguments: SqliteArguments) -> Result<u64> {
         let mut patience = Patience::default();
         loop {
             match self.run(prepared(statement, arguments.clone())).await {

@@ -22,6 +22,8 @@ pub(crate) struct Gate {
     changes_rows: AtomicBool,
     /// The schema is changed.
     changes_schema: AtomicBool,
+    /// The schema may become larger.
+    grows_schema: AtomicBool,
     brake: Brake,
 }
 
@@ -40,6 +42,7 @@ impl Gate {
         self.refused.store(0, Ordering::Release);
         self.changes_rows.store(false, Ordering::Release);
         self.changes_schema.store(false, Ordering::Release);
+        self.grows_schema.store(false, Ordering::Release);
     }
 
     /// Whether the next statements are ours.
@@ -89,6 +92,10 @@ impl Gate {
             ffi::SQLITE_ATTACH => Some(Refused::Door("ATTACH or VACUUM")),
             ffi::SQLITE_DETACH => Some(Refused::Door("DETACH")),
             ffi::SQLITE_PRAGMA => Some(Refused::Door("PRAGMA")),
+            ffi::SQLITE_ANALYZE => Some(Refused::Door("ANALYZE")),
+            ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE => {
+                Some(Refused::Door("statistics of the planner"))
+            }
             ffi::SQLITE_FUNCTION => Some(Refused::Door("function")),
             ffi::SQLITE_CREATE_VTABLE | ffi::SQLITE_DROP_VTABLE => {
                 Some(Refused::Door("virtual table"))
@@ -104,6 +111,11 @@ impl Gate {
     /// The last statement changes rows, and SQLite's count of them is about it: a definition (CREATE TABLE … AS) leaves the count of an earlier one.
     pub(crate) fn counts_rows(&self) -> bool {
         self.changes_rows.load(Ordering::Acquire) && !self.changes_schema.load(Ordering::Acquire)
+    }
+
+    /// The last statement may make the schema larger.
+    pub(crate) fn grows_schema(&self) -> bool {
+        self.grows_schema.load(Ordering::Acquire)
     }
 
     /// Whether the action may be compiled; `first` and `second` are what SQLite says about it.
@@ -133,13 +145,15 @@ impl Gate {
             | ffi::SQLITE_CREATE_TRIGGER
             | ffi::SQLITE_CREATE_VIEW
             | ffi::SQLITE_CREATE_VTABLE
-            | ffi::SQLITE_DROP_TABLE
+            | ffi::SQLITE_ALTER_TABLE => {
+                self.changes_schema.store(true, Ordering::Release);
+                self.grows_schema.store(true, Ordering::Release);
+            }
+            ffi::SQLITE_DROP_TABLE
             | ffi::SQLITE_DROP_INDEX
             | ffi::SQLITE_DROP_TRIGGER
             | ffi::SQLITE_DROP_VIEW
             | ffi::SQLITE_DROP_VTABLE
-            | ffi::SQLITE_ALTER_TABLE
-            | ffi::SQLITE_ANALYZE
             | ffi::SQLITE_REINDEX => self.changes_schema.store(true, Ordering::Release),
             _ => {}
         }
@@ -149,11 +163,14 @@ impl Gate {
 /// What is not named here is refused: a door that a later SQLite opens stays shut until somebody has looked through it.
 fn allows(action: i32, first: Option<&str>, second: Option<&str>) -> bool {
     match action {
+        // What ANALYZE has found every connection loads with the schema, up to a value of the largest size for each sample: a file's worth of memory, and
+        // a database that nobody can open any more.
+        ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE => {
+            !first.is_some_and(|table| table.to_ascii_lowercase().starts_with("sqlite_stat"))
+        }
         ffi::SQLITE_SELECT
         | ffi::SQLITE_READ
         | ffi::SQLITE_RECURSIVE
-        | ffi::SQLITE_INSERT
-        | ffi::SQLITE_UPDATE
         | ffi::SQLITE_DELETE
         | ffi::SQLITE_CREATE_TABLE
         | ffi::SQLITE_CREATE_INDEX
@@ -164,9 +181,8 @@ fn allows(action: i32, first: Option<&str>, second: Option<&str>) -> bool {
         | ffi::SQLITE_DROP_TRIGGER
         | ffi::SQLITE_DROP_VIEW
         | ffi::SQLITE_ALTER_TABLE
-        | ffi::SQLITE_ANALYZE
         | ffi::SQLITE_REINDEX => true,
-        // The name stands second. `load_extension` runs foreign code; `fts3_tokenizer` takes an address.
+        // The name stands second.
         ffi::SQLITE_FUNCTION => second
             .is_some_and(|name| !FUNCTIONS_REFUSED.contains(&name.to_ascii_lowercase().as_str())),
         // Full text and spatial search stay inside the file; anything else that is virtual may not.
@@ -181,7 +197,16 @@ fn allows(action: i32, first: Option<&str>, second: Option<&str>) -> bool {
     }
 }
 
-const FUNCTIONS_REFUSED: [&str; 2] = ["load_extension", "fts3_tokenizer"];
+/// `load_extension` runs foreign code; `fts3_tokenizer` takes an address. The others take everything with everything (keys of two objects, places of a
+/// word), for minutes and in one instruction; json can be patched, and texts be cut and marked, by the module.
+const FUNCTIONS_REFUSED: [&str; 6] = [
+    "load_extension",
+    "fts3_tokenizer",
+    "json_patch",
+    "jsonb_patch",
+    "snippet",
+    "highlight",
+];
 const VIRTUAL_TABLES: [&str; 2] = ["fts5", "rtree"];
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 //! # How a statement runs
 //! Each database has one connection that writes and a few that only read (write-ahead log, `synchronous=FULL`, foreign keys on). A statement is read
 //! first, by SQLite itself: it must be one, its parameters are `$1`, `$2` …, and the authorizer refuses whatever leaves the sandbox (ATTACH, DETACH,
-//! VACUUM, PRAGMA, loaded extensions, temporary objects) or handles transactions by its text. Every statement has a time limit; when it passes, or the
+//! VACUUM, ANALYZE, PRAGMA, loaded extensions, temporary objects) or handles transactions by its text. Every statement has a time limit; when it passes, or the
 //! future is dropped, the statement is interrupted and the connection comes back clean. A write that ends in `timeout` may have happened.
 //!
 //! # What a database may grow to
-//! The file is bounded (`size_max_mib`), and so are its log, the temporary files and the memory of the process that SQLite uses. The log is cut
+//! The file is bounded (`size_max_mib`), and so are its log, its schema, the temporary files and the memory of the process that SQLite uses. The log is cut
 //! after each checkpoint; while a reader keeps it from that and it is longer than 256 MiB, writes are `busy`.
 //!
 //! # Types
@@ -43,6 +43,7 @@ mod functions;
 mod gate;
 mod opening;
 mod pool;
+mod schema;
 #[expect(
     unsafe_code,
     reason = "SQLite's way to its files, which sqlx does not offer; each call says why it is sound"
@@ -79,6 +80,10 @@ pub const STATEMENT_BYTES_MAX: usize = 64 << 10;
 pub const PARAMETERS_MAX: usize = 1_000;
 /// Bytes of one statement's parameters together.
 pub const PARAMETERS_BYTES_MAX: usize = 4 << 20;
+/// Tables, indexes, views and triggers of one database, with what a full text or spatial index has of its own. Every connection holds all of them parsed.
+pub const SCHEMA_OBJECTS_MAX: u64 = 1_000;
+/// Bytes of their definitions together. Parsed they are some twenty times as long, in each of five connections, and all share 256 MiB with the statements.
+pub const SCHEMA_BYTES_MAX: u64 = 512 << 10;
 /// Sets of parameters in one batch; the writing connection is held for all of them.
 pub const BATCH_MAX: usize = 10_000;
 

@@ -1,12 +1,12 @@
-//! What bounds a database in size: its file and its log. After each refusal the database serves the next call.
+//! What bounds a database in size: its file, its log, its schema. After each refusal the database serves the next call.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use core::time::Duration;
 use std::path::Path;
 
-use cohnect_backend_sql::{DatabaseConfig, SqlDatabases};
+use cohnect_backend_sql::{DatabaseConfig, SCHEMA_OBJECTS_MAX, SqlDatabases};
 use cohnect_capabilities::Error;
-use cohnect_capabilities::db::{Databases, Isolation};
+use cohnect_capabilities::db::{Databases, Isolation, Value};
 use tokio::runtime::Handle;
 
 const ENDLESS: &str = "insert into t (a) with recursive c(n) as (select 1 union all select n + 1 from c) \
@@ -150,4 +150,75 @@ async fn a_log_that_a_cursor_keeps_does_not_grow_without_end() {
         .unwrap();
     let log = size(folder.path(), "main.db-wal");
     assert!(log <= 64 * MIB, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_at_its_bound_takes_no_more_and_can_shrink() {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = open(folder.path(), 64).await;
+    let long = "x".repeat(60_000);
+    let view = |n: usize| format!("create view v{n} as select '{long}' as a");
+    for n in 0..8 {
+        assert_eq!(execute(&databases, &view(n)).await, Ok(0));
+    }
+    assert_eq!(limit(execute(&databases, &view(8)).await), "schema-bytes");
+    let queried = databases.query("main", &view(8), vec![]).await;
+    assert_eq!(limit(queried), "schema-bytes");
+    let batch = databases
+        .execute_batch("main", &view(8), vec![vec![]])
+        .await;
+    assert_eq!(limit(batch), "schema-bytes");
+    let mut transaction = databases
+        .begin("main", Isolation::Serializable)
+        .await
+        .unwrap();
+    let inside = transaction.execute(&view(8), vec![]).await;
+    assert_eq!(limit(inside), "schema-bytes");
+    assert_eq!(transaction.commit().await, Err(Error::Aborted));
+
+    execute(&databases, "drop view v0").await.unwrap();
+    assert_eq!(execute(&databases, &view(8)).await, Ok(0));
+    for n in 1..9 {
+        let dropped = execute(&databases, &format!("drop view v{n}")).await;
+        assert_eq!(
+            dropped,
+            Ok(0),
+            "what was refused left nothing, and what was not is there"
+        );
+    }
+
+    // A name that stands in many places.
+    let sum = "a || ".repeat(20);
+    for n in 0..20 {
+        let view = format!("create view many{n} as select {sum}a as b from t");
+        assert_eq!(execute(&databases, &view).await, Ok(0));
+    }
+    let renamed = format!("alter table t rename column a to {}", "n".repeat(2_000));
+    assert_eq!(limit(execute(&databases, &renamed).await), "schema-bytes");
+    assert!(execute(&databases, "select b from many7").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_has_only_so_many_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = open(folder.path(), 64).await;
+    let mut transaction = databases
+        .begin("main", Isolation::Serializable)
+        .await
+        .unwrap();
+    // One is there.
+    for n in 1..SCHEMA_OBJECTS_MAX {
+        let view = format!("create view v{n} as select 1");
+        transaction.execute(&view, vec![]).await.unwrap();
+    }
+    let view = "create view one_more as select 1";
+    let refused = transaction.execute(view, vec![]).await;
+    assert_eq!(limit(refused), "schema-objects");
+    drop(transaction);
+    assert_eq!(execute(&databases, view).await, Ok(0));
+    let columns = databases
+        .query("main", "select * from one_more", vec![])
+        .await
+        .unwrap();
+    assert_eq!(columns.rows, [[Value::Integer(1)]]);
 }

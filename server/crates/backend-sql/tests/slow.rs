@@ -11,8 +11,8 @@ use cohnect_capabilities::Error;
 use cohnect_capabilities::db::{Databases, Value};
 use tokio::runtime::Handle;
 
-/// A quarter of a minute is what SQLite's own function takes for one call, and more; two seconds are what a slow machine takes to end it.
-const SOON: Duration = Duration::from_secs(5);
+/// Without an end of its own, a statement holds its connection for ten seconds and then costs it. One pattern takes a second, several on a busy machine.
+const SOON: Duration = Duration::from_secs(9);
 
 async fn open(folder: &Path) -> SqlDatabases {
     let mut config = DatabaseConfig::new("main", folder.join("main.db"));
