@@ -196,7 +196,10 @@ fn databases(config: &Config, data: &Path) -> Vec<DatabaseConfig> {
     let mut databases: Vec<_> = config
         .database
         .iter()
-        .map(|(name, database)| DatabaseConfig::new(name, &database.file))
+        .map(|(name, database)| DatabaseConfig {
+            size_max_mib: database.size_max_mib,
+            ..DatabaseConfig::new(name, &database.file)
+        })
         .collect();
     if !config.database.contains_key("main") {
         databases.push(DatabaseConfig::new("main", data.join("main.db")));

@@ -128,6 +128,19 @@ impl Default for SessionConfig {
 pub struct DatabaseConfig {
     /// The SQLite file, from this file's folder; made if it is not there.
     pub file: PathBuf,
+    /// MiB that the file may grow to, 1 to 1,048,576. Default 1,024: far more than a game keeps, and far below a disk. A write beyond it is `limit-exceeded`; a
+    /// file that is already larger keeps its size. Its log, `-wal`, may take as much again and 256 MiB while a large transaction runs.
+    #[serde(
+        default = "DatabaseConfig::default_size_max_mib",
+        deserialize_with = "value::number::<_, 1, 1048576>"
+    )]
+    pub size_max_mib: u64,
+}
+
+impl DatabaseConfig {
+    const fn default_size_max_mib() -> u64 {
+        cohnect_backend_sql::SIZE_MAX_MIB
+    }
 }
 
 /// `[flags]`
@@ -289,6 +302,7 @@ mod tests {
             .collect();
         let config = Config::parse(Path::new("cohnect.example.toml"), &all).unwrap();
         assert_eq!((config.database.len(), config.secrets.len()), (1, 2));
+        assert_eq!(config.database["game"].size_max_mib, 1_024);
         assert!(config.server.psk_file.is_some() && config.flags.file.is_some());
     }
 
@@ -320,6 +334,11 @@ mod tests {
                 2,
                 ["`idle_timeout_s`", "3 to 600"],
             ),
+            (
+                "[database.main]\nfile = \"m\"\nsize_max_mib = 0\n",
+                3,
+                ["`size_max_mib`", "1 to 1048576"],
+            ),
             ("[log]\nformat = \"xml\"\n", 2, ["`format`", "json"]),
             ("[secrets]\nkey = \"hunter2\"\n", 2, ["`key`", "env"]),
             ("[server\n", 1, ["cohnect.toml", "1"]),
@@ -347,6 +366,7 @@ mod tests {
         let file = folder.path().join("cohnect.toml");
         std::fs::write(&file, "[database.game]\nfile = \"game.db\"\n").unwrap();
         let config = Config::read(&file).unwrap();
+        assert_eq!(config.database["game"].size_max_mib, 1_024);
         assert_eq!(config.database["game"].file, folder.path().join("game.db"));
         assert_eq!(config.server.modules_dir, folder.path().join("modules"));
     }

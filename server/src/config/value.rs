@@ -260,7 +260,14 @@ mod tests {
         ("session", "keepalive_s", &["1", "5"]),
         ("session", "max_ack_delay_ms", &["1", "255"]),
         ("session", "sessions_max", &["1", "1000000"]),
-        ("database", "main", &["{ file = \"m\" }"]),
+        (
+            "database",
+            "main",
+            &[
+                "{ file = \"m\" }",
+                "{ file = \"m\", size_max_mib = 1048576 }",
+            ],
+        ),
         ("database.main", "file", &["\"m\""]),
         ("flags", "file", &["\"m\""]),
         ("secrets", "key", &["{ file = \"m\" }", "{ env = \"M\" }"]),

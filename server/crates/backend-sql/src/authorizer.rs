@@ -1,13 +1,14 @@
-//! The calls into SQLite that sqlx does not make: the authorizer and the limits of a new connection, the parse of a statement before it runs, and the
-//! question whether a transaction is open. All of this crate's `unsafe` is here; what is allowed is decided by `gate`.
+//! The calls into SQLite that sqlx does not make: the authorizer and the limits of a new connection, the brake on a running statement, the parse of one
+//! before it runs, and the question whether a transaction is open. What is allowed is decided by `gate`.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libsqlite3_sys as ffi;
 use sqlx::sqlite::LockedSqliteHandle;
 
+use crate::functions;
 use crate::gate::Gate;
 
 /// A statement as SQLite reads it.
@@ -41,10 +42,14 @@ pub(crate) struct Fault {
     pub message: String,
 }
 
+// A value or a stored row: no guest may send more in one call, and every row of a result is in memory once.
+const VALUE_BYTES: (c_int, c_int) = (ffi::SQLITE_LIMIT_LENGTH, crate::VALUE_BYTES_MAX as c_int);
+// A pattern's cost is its length times the text's, in one instruction that nothing interrupts: a second at most.
+const PATTERN_BYTES: (c_int, c_int) = (ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 256);
+
 /// The most of everything that one connection may be made to hold or walk through, and why.
-const LIMITS: [(c_int, c_int); 10] = [
-    // A value or a stored row: no guest may send more in one call, and every row of a result is in memory once.
-    (ffi::SQLITE_LIMIT_LENGTH, crate::VALUE_BYTES_MAX as c_int),
+const LIMITS: [(c_int, c_int); 12] = [
+    VALUE_BYTES,
     (
         ffi::SQLITE_LIMIT_SQL_LENGTH,
         crate::STATEMENT_BYTES_MAX as c_int,
@@ -56,13 +61,16 @@ const LIMITS: [(c_int, c_int); 10] = [
     (ffi::SQLITE_LIMIT_COMPOUND_SELECT, 100),
     // A second bolt on ATTACH, behind the authorizer's.
     (ffi::SQLITE_LIMIT_ATTACHED, 0),
-    // A pattern's cost is its length times the text's, in one instruction that nothing interrupts.
-    (ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 256),
+    PATTERN_BYTES,
     (
         ffi::SQLITE_LIMIT_VARIABLE_NUMBER,
         crate::PARAMETERS_MAX as c_int,
     ),
     (ffi::SQLITE_LIMIT_TRIGGER_DEPTH, 32),
+    // Instructions of one statement: nothing looks at an interrupt where they do not jump. Room for 10,000 rows of literals, which a text may have.
+    (ffi::SQLITE_LIMIT_VDBE_OP, 60_000),
+    // Arguments of one call, which all is one instruction; SQLite's own limit until 2025.
+    (ffi::SQLITE_LIMIT_FUNCTION_ARG, 127),
     // One statement stays on its connection's thread.
     (ffi::SQLITE_LIMIT_WORKER_THREADS, 0),
 ];
@@ -89,6 +97,11 @@ pub(crate) fn shut(handle: &mut LockedSqliteHandle<'_>, gate: &Arc<Gate>) -> Res
         // SAFETY: `db` is open and ours; an unknown limit is ignored.
         unsafe { ffi::sqlite3_limit(db, limit, most) };
     }
+    // SAFETY: `db` is open and ours, and the gate lives until it closes, as for the authorizer.
+    if !unsafe { functions::replace_slow(db, data.cast()) } {
+        return Err(fault(db));
+    }
+    gate.brake().fit(db);
     for (option, on) in [
         // No statement writes to the schema table, to shadow tables, or turns the journal off.
         (ffi::SQLITE_DBCONFIG_DEFENSIVE, 1),
@@ -110,6 +123,55 @@ pub(crate) fn shut(handle: &mut LockedSqliteHandle<'_>, gate: &Arc<Gate>) -> Res
         }
     }
     Ok(())
+}
+
+/// What ends a running statement where it does not look for an interrupt: between two jumps it runs on, and an attacker writes thousands of long
+/// functions without one. With no room for a value or a pattern, the next instruction that makes, loads or matches one fails.
+#[derive(Debug, Default)]
+pub(crate) struct Brake(Mutex<Option<Db>>);
+
+#[derive(Debug)]
+struct Db(*mut ffi::sqlite3);
+
+// SAFETY: the pointer is used only for `sqlite3_limit`, which SQLite allows from any thread; the lock around it says that the connection is still open.
+unsafe impl Send for Db {}
+
+impl Brake {
+    fn fit(&self, db: *mut ffi::sqlite3) {
+        *self.lock() = Some(Db(db));
+    }
+
+    /// The connection closes.
+    fn remove(&self) {
+        *self.lock() = None;
+    }
+
+    /// Ends what runs, if it handles any value worth the name, until it is let go.
+    pub(crate) fn pull(&self) {
+        self.set([0, 0]);
+    }
+
+    /// Lets statements run again.
+    pub(crate) fn let_go(&self) {
+        self.set([VALUE_BYTES.1, PATTERN_BYTES.1]);
+    }
+
+    fn set(&self, [value, pattern]: [c_int; 2]) {
+        let db = self.lock();
+        let Some(Db(db)) = &*db else {
+            return;
+        };
+        for (limit, most) in [(VALUE_BYTES.0, value), (PATTERN_BYTES.0, pattern)] {
+            // SAFETY: the connection is open, for it takes itself out of here under the same lock before it closes. The limit is one aligned integer, which
+            // the connection's thread reads anew for each use while we write it: it finds the old or the new one, and each is a limit that it can keep.
+            unsafe { ffi::sqlite3_limit(*db, limit, most) };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Db>> {
+        // One assignment, so it is whole whatever happened.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Reads a statement without running it.
@@ -251,10 +313,11 @@ unsafe extern "C" fn authorize(
     }
 }
 
-/// SQLite lets go of the gate.
+/// SQLite lets go of the gate: the connection closes, and is not yet freed.
 unsafe extern "C" fn release(data: *mut c_void) {
     // SAFETY: `data` is the strong reference that `shut` gave away, and SQLite calls this once for it.
-    drop(unsafe { Arc::from_raw(data.cast::<Gate>().cast_const()) });
+    let gate = unsafe { Arc::from_raw(data.cast::<Gate>().cast_const()) };
+    gate.brake().remove();
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One connection to one SQLite file: opening it shut, reading and running statements on it, and the patience with a lock that another process holds.
 //! Who may use it, and for how long, is decided by `pool` and `call`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cohnect_capabilities::db::{RowSet, Value};
@@ -15,7 +15,9 @@ use crate::authorizer;
 use crate::call::END_MAX;
 use crate::failure::Failure;
 use crate::gate::{Gate, Refused};
-use crate::opening::{self, Patience};
+use crate::opening::{self, JOURNAL_BYTES_KEPT, Patience};
+use crate::schema;
+use crate::scratch;
 use crate::statement::{self, Statement};
 use crate::value;
 use crate::{BATCH_MAX, RESULT_BYTES_MAX, RESULT_ROWS_MAX};
@@ -50,6 +52,12 @@ pub(crate) struct Connection {
     gate: Arc<Gate>,
     database: Arc<str>,
     lane: Lane,
+    size_max_mib: u64,
+    file: PathBuf,
+    /// The file's write-ahead log.
+    log: PathBuf,
+    /// How often temporary files were refused before the running statement.
+    refusals: u64,
     /// A transaction of ours may be open.
     in_transaction: bool,
     /// It failed in a way that a new one might not.
@@ -61,7 +69,17 @@ impl Connection {
     ///
     /// # Errors
     /// There is no such folder, it is no database, or no thread or memory is left.
-    pub(crate) async fn open(database: &Arc<str>, file: &Path, lane: Lane) -> Result<Self> {
+    pub(crate) async fn open(
+        database: &Arc<str>,
+        file: &Path,
+        lane: Lane,
+        size_max_mib: u64,
+    ) -> Result<Self> {
+        if !scratch::install() {
+            return Err(Error::unavailable(
+                "the database: SQLite did not take our way to its files",
+            ));
+        }
         let options = opening::options(database, file, lane);
         let gate = Arc::new(Gate::default());
         let mut patience = Patience::default();
@@ -70,10 +88,21 @@ impl Connection {
                 Ok(inner) => break inner,
                 Err(error) => match Failure::of_sqlx(&error, &gate) {
                     Failure::Busy => patience.pause().await,
-                    Failure::Broken(error) | Failure::Answer(error) => return Err(error),
+                    failure @ (Failure::Broken(_) | Failure::Answer(_) | Failure::Full) => {
+                        return Err(failure.into());
+                    }
                 },
             }
         };
+        if lane == Lane::Write {
+            bound(&mut inner, size_max_mib)
+                .await
+                .map_err(|error| Failure::of_sqlx(&error, &gate))?;
+        }
+        // SQLite follows links to the file itself, and puts the log beside that.
+        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        let mut log = file.clone().into_os_string();
+        log.push("-wal");
         let mut handle = inner
             .lock_handle()
             .await
@@ -87,6 +116,10 @@ impl Connection {
             gate,
             database: Arc::clone(database),
             lane,
+            size_max_mib,
+            file,
+            log: log.into(),
+            refusals: scratch::refusals(),
             in_transaction: false,
             broken: false,
         })
@@ -112,7 +145,7 @@ impl Connection {
         loop {
             match self.parse(text).await {
                 Ok(parsed) => {
-                    return statement::of(text.into(), parsed, given, self.gate.counts_rows());
+                    return statement::of(text.into(), parsed, given, &self.gate);
                 }
                 // Reading the schema needs the file's lock.
                 Err(Failure::Busy) if !self.gate.is_interrupted() => patience.pause().await,
@@ -130,6 +163,17 @@ impl Connection {
         let statement = self.read(text, params.len()).await?;
         if self.lane == Lane::Read && !statement.reads_only {
             return Ok(Seen::Writes);
+        }
+        if statement.grows_schema {
+            // It has no rows, and is bounded where it runs for its effect.
+            self.change(&statement, arguments).await?;
+            return Ok(Seen::Rows(RowSet {
+                columns: statement.columns,
+                ..RowSet::default()
+            }));
+        }
+        if !statement.reads_only {
+            self.make_room().await?;
         }
         let mut patience = Patience::default();
         loop {
@@ -184,12 +228,15 @@ impl Connection {
 
     /// Starts a statement whose rows are taken one by one. Dropping the stream early leaves its worker running: [`Self::settle`] waits for it.
     pub(crate) fn rows(&mut self, statement: &Statement, arguments: SqliteArguments) -> Rows<'_> {
-        self.fetch(bound(statement, arguments))
+        self.fetch(prepared(statement, arguments))
     }
 
     /// What an error of [`Self::rows`] means.
     pub(crate) fn failure(&mut self, error: &sqlx::Error) -> Failure {
-        let failure = Failure::of_sqlx(error, &self.gate);
+        let failure = match Failure::of_sqlx(error, &self.gate) {
+            Failure::Full => Failure::Answer(self.full()),
+            failure @ (Failure::Busy | Failure::Broken(_) | Failure::Answer(_)) => failure,
+        };
         self.note(&failure);
         failure
     }
@@ -199,6 +246,7 @@ impl Connection {
     /// # Errors
     /// The wait was interrupted, or the file fails.
     pub(crate) async fn begin(&mut self) -> Result<()> {
+        self.make_room().await?;
         // At once, not at the first write: a transaction that has read and then cannot write any more could only start again.
         self.in_transaction = true;
         self.host("BEGIN IMMEDIATE").await
@@ -238,6 +286,62 @@ impl Connection {
             }
             self.in_transaction = false;
         }
+        if self.lane == Lane::Write && !self.is_broken() && self.log_bytes() > JOURNAL_BYTES_KEPT {
+            // A transaction that was large, or that failed, leaves its pages in the log. Where a reader keeps it from being cut, the next write asks again.
+            self.cut_log().await;
+        }
+    }
+
+    /// Refuses a transaction while the log is long and cannot be cut: a reader, perhaps a cursor that its module keeps open, still needs what is in it, and
+    /// each transaction adds to it.
+    async fn make_room(&mut self) -> Result<()> {
+        if self.lane == Lane::Read || self.in_transaction || self.log_bytes() <= LOG_BYTES_MAX {
+            return Ok(());
+        }
+        self.cut_log().await;
+        let bytes = self.log_bytes();
+        if bytes <= LOG_BYTES_MAX {
+            return Ok(());
+        }
+        tracing::warn!(
+            database = %self.database, log_bytes = bytes, log_bytes_max = LOG_BYTES_MAX,
+            "a write was refused: a query or cursor that is still open keeps the log from being cut"
+        );
+        Err(Error::Busy)
+    }
+
+    async fn cut_log(&mut self) {
+        // It does what it can at once, and says in a row what it could not; an error here shows again in the next write.
+        drop(self.host("PRAGMA wal_checkpoint(TRUNCATE)").await);
+    }
+
+    fn log_bytes(&self) -> u64 {
+        // A look that takes microseconds, beside a write that waits for the disk.
+        std::fs::metadata(&self.log).map_or(0, |log| log.len())
+    }
+
+    /// What was full.
+    fn full(&self) -> Error {
+        let database = &self.database;
+        if scratch::refusals() != self.refusals {
+            let most = scratch::SCRATCH_BYTES_MAX >> 20;
+            return Error::limit(
+                format!("the temporary files of all databases (database {database}), MiB"),
+                most,
+                most + 1,
+            );
+        }
+        // Every page of a file at its bound is in the file, in the log, or in the cache.
+        let file = std::fs::metadata(&self.file).map_or(0, |file| file.len());
+        let most = self.size_max_mib.saturating_mul(1 << 20);
+        if file + self.log_bytes() + CACHE_BYTES < most {
+            return Failure::Full.into();
+        }
+        Error::limit(
+            format!("[database.{database}] size_max_mib"),
+            self.size_max_mib,
+            self.size_max_mib + 1,
+        )
     }
 
     /// On a thread that may be held up: a short text can ask for a long compilation (views upon views), and nothing else would run on ours meanwhile,
@@ -268,6 +372,7 @@ impl Connection {
     }
 
     fn fetch(&mut self, query: Query<'static>) -> Rows<'_> {
+        self.refusals = scratch::refusals();
         match &mut self.inner {
             Some(inner) => inner.fetch_many(query),
             None => stream::once(core::future::ready(Err(sqlx::Error::WorkerCrashed))).boxed(),
@@ -332,9 +437,41 @@ impl Connection {
     }
 
     async fn change(&mut self, statement: &Statement, arguments: SqliteArguments) -> Result<u64> {
+        if !statement.grows_schema {
+            self.make_room().await?;
+            return self.apply(statement, arguments).await;
+        }
+        // How large the schema is shows only when it has changed, so that must be something that can be undone.
+        let alone = !self.in_transaction;
+        if alone {
+            self.begin().await?;
+        }
+        let changed = self.apply(statement, arguments).await?;
+        if let Err(error) = self.check_schema().await {
+            self.host("ROLLBACK").await?;
+            return Err(error);
+        }
+        if alone {
+            self.commit().await?;
+        }
+        Ok(changed)
+    }
+
+    async fn check_schema(&mut self) -> Result<()> {
+        self.gate.reset();
+        self.gate.set_host(true);
+        let measured = match &mut self.inner {
+            Some(inner) => schema::measure(inner).await,
+            None => Err(sqlx::Error::WorkerCrashed),
+        };
+        self.gate.set_host(false);
+        schema::check(measured.map_err(|error| self.failure(&error))?)
+    }
+
+    async fn apply(&mut self, statement: &Statement, arguments: SqliteArguments) -> Result<u64> {
         let mut patience = Patience::default();
         loop {
-            match self.run(bound(statement, arguments.clone())).await {
+            match self.run(prepared(statement, arguments.clone())).await {
                 Ok(changed) => return Ok(if statement.counts_rows { changed } else { 0 }),
                 Err(Failure::Busy) if !self.gate.is_interrupted() => patience.pause().await,
                 Err(other) => return Err(other.into()),
@@ -415,18 +552,41 @@ impl Connection {
                 };
                 tracing::warn!(database = %self.database, door, "a statement tried to leave the sandbox");
             }
-            Failure::Answer(_) | Failure::Busy => {}
+            Failure::Answer(_) | Failure::Full | Failure::Busy => {}
         }
     }
 }
 
+/// Bounds the file, in pages of its own size. Within a transaction, that bounds the log, too: a page is in it once for each.
+async fn bound(
+    inner: &mut SqliteConnection,
+    size_max_mib: u64,
+) -> core::result::Result<(), sqlx::Error> {
+    let page: i64 = sqlx::query_scalar("PRAGMA page_size")
+        .fetch_one(&mut *inner)
+        .await?;
+    let page = u64::try_from(page).unwrap_or_default().max(512);
+    let pages = size_max_mib.saturating_mul(1 << 20) / page;
+    // The most that SQLite counts, and not 0, which would ask and not set.
+    let pages = pages.clamp(1, 4_294_967_294);
+    inner
+        .execute(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
+        .await?;
+    Ok(())
+}
+
 type Query<'a> = sqlx::query::Query<'a, Sqlite, SqliteArguments>;
 
-fn bound(statement: &Statement, arguments: SqliteArguments) -> Query<'static> {
+fn prepared(statement: &Statement, arguments: SqliteArguments) -> Query<'static> {
     // Not kept compiled: sqlx remembers a kept statement's columns beyond a change of the schema.
     sqlx::query_with(AssertSqlSafe(Arc::clone(&statement.text)), arguments).persistent(false)
 }
 
-/// How many instructions of SQLite's machine run between two looks at the interrupt. One may take a millisecond (a function over the longest value), so
-/// a hundred keep an interrupt within a tenth of a second; the look itself is one atomic load.
+/// How many instructions of SQLite's machine run between two looks at the interrupt, if they jump. One may take a millisecond (a function over the longest
+/// value), so a hundred keep an interrupt within a tenth of a second; the look itself is one atomic load. What does not jump, the brake ends.
 const INSTRUCTIONS_UNWATCHED: i32 = 100;
+/// How long the log may be before a transaction that adds to it. A tenth of it is what ten seconds of a busy game write, which is as long as a cursor may
+/// keep a log from being cut; with the largest transaction the log stays below this and the file's own bound together.
+const LOG_BYTES_MAX: u64 = 256 << 20;
+/// More than a connection's cache holds, 2 MiB and what is pinned in it.
+const CACHE_BYTES: u64 = 8 << 20;

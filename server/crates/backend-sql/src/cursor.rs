@@ -151,7 +151,9 @@ async fn pages(
                     return;
                 }
             }
-            Failure::Broken(error) | Failure::Answer(error) => return call.answer(Err(error)),
+            failure @ (Failure::Broken(_) | Failure::Answer(_) | Failure::Full) => {
+                return call.answer(Err(failure.into()));
+            }
         }
     };
     let (requests, mut received) = mpsc::channel(1);

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Busy,
     /// The connection is of no further use.
     Broken(Error),
+    /// There is no room: on the disk, in the file as it is bounded, or for temporary files. SQLite says it of all of them in the same words.
+    Full,
     /// The statement's own fault, or the file's; the connection is as good as before.
     Answer(Error),
 }
@@ -38,7 +40,8 @@ impl Failure {
             ffi::SQLITE_MISMATCH => Self::Answer(Error::other("42804", message)),
             ffi::SQLITE_RANGE => Self::Answer(Error::other("22003", message)),
             ffi::SQLITE_ERROR => Self::Answer(Error::other("42000", message)),
-            ffi::SQLITE_FULL | ffi::SQLITE_READONLY | ffi::SQLITE_NOMEM => {
+            ffi::SQLITE_FULL => Self::Full,
+            ffi::SQLITE_READONLY | ffi::SQLITE_NOMEM => {
                 Self::Answer(Error::unavailable(format!("the database: {message}")))
             }
             ffi::SQLITE_IOERR
@@ -77,6 +80,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Busy => Self::Timeout,
+            Failure::Full => Self::unavailable("the database: database or disk is full"),
             Failure::Broken(error) | Failure::Answer(error) => error,
         }
     }
@@ -128,7 +132,8 @@ mod tests {
             (23, Failure::Answer(Error::Denied)),
             (1, Failure::Answer(Error::other("42000", "m"))),
             (18, Failure::Answer(Error::other("54000", "m"))),
-            (13, Failure::Answer(Error::unavailable("the database: m"))),
+            (13, Failure::Full),
+            (7, Failure::Answer(Error::unavailable("the database: m"))),
             (266, Failure::Broken(Error::unavailable("the database: m"))),
             (26, Failure::Broken(Error::unavailable("the database: m"))),
             (

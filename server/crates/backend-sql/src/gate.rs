@@ -1,9 +1,11 @@
 //! What a module's statement may do, decided action by action while SQLite compiles it, and the flag that ends a running one. It calls nothing of
-//! SQLite's: `authorizer` and the progress handler ask it, from whichever thread the connection works on.
+//! SQLite's but the brake: `authorizer` and the progress handler ask it, from whichever thread the connection works on.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use libsqlite3_sys as ffi;
+
+use crate::authorizer::Brake;
 
 /// One connection's judge. Only one statement at a time is compiled or run on a connection, so the flags belong to that one.
 #[derive(Debug, Default)]
@@ -20,6 +22,9 @@ pub(crate) struct Gate {
     changes_rows: AtomicBool,
     /// The schema is changed.
     changes_schema: AtomicBool,
+    /// The schema may become larger.
+    grows_schema: AtomicBool,
+    brake: Brake,
 }
 
 /// Why a statement was refused.
@@ -37,6 +42,7 @@ impl Gate {
         self.refused.store(0, Ordering::Release);
         self.changes_rows.store(false, Ordering::Release);
         self.changes_schema.store(false, Ordering::Release);
+        self.grows_schema.store(false, Ordering::Release);
     }
 
     /// Whether the next statements are ours.
@@ -44,16 +50,23 @@ impl Gate {
         self.host.store(host, Ordering::Release);
     }
 
-    /// Ends the running statement at its next hundred instructions.
+    /// Ends the running statement at its next look, or at the next of its instructions that would take long.
     pub(crate) fn interrupt(&self) {
         self.interrupted.store(true, Ordering::Release);
+        self.brake.pull();
     }
 
     /// Lets statements run again; not on a connection that was given up, where one may still be on its way to its end.
     pub(crate) fn clear_interrupt(&self) {
         if !self.is_abandoned() {
             self.interrupted.store(false, Ordering::Release);
+            self.brake.let_go();
         }
+    }
+
+    /// What ends a statement that does not look.
+    pub(crate) fn brake(&self) -> &Brake {
+        &self.brake
     }
 
     /// The running statement shall end.
@@ -79,6 +92,10 @@ impl Gate {
             ffi::SQLITE_ATTACH => Some(Refused::Door("ATTACH or VACUUM")),
             ffi::SQLITE_DETACH => Some(Refused::Door("DETACH")),
             ffi::SQLITE_PRAGMA => Some(Refused::Door("PRAGMA")),
+            ffi::SQLITE_ANALYZE => Some(Refused::Door("ANALYZE")),
+            ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE => {
+                Some(Refused::Door("statistics of the planner"))
+            }
             ffi::SQLITE_FUNCTION => Some(Refused::Door("function")),
             ffi::SQLITE_CREATE_VTABLE | ffi::SQLITE_DROP_VTABLE => {
                 Some(Refused::Door("virtual table"))
@@ -94,6 +111,11 @@ impl Gate {
     /// The last statement changes rows, and SQLite's count of them is about it: a definition (CREATE TABLE … AS) leaves the count of an earlier one.
     pub(crate) fn counts_rows(&self) -> bool {
         self.changes_rows.load(Ordering::Acquire) && !self.changes_schema.load(Ordering::Acquire)
+    }
+
+    /// The last statement may make the schema larger.
+    pub(crate) fn grows_schema(&self) -> bool {
+        self.grows_schema.load(Ordering::Acquire)
     }
 
     /// Whether the action may be compiled; `first` and `second` are what SQLite says about it.
@@ -123,13 +145,15 @@ impl Gate {
             | ffi::SQLITE_CREATE_TRIGGER
             | ffi::SQLITE_CREATE_VIEW
             | ffi::SQLITE_CREATE_VTABLE
-            | ffi::SQLITE_DROP_TABLE
+            | ffi::SQLITE_ALTER_TABLE => {
+                self.changes_schema.store(true, Ordering::Release);
+                self.grows_schema.store(true, Ordering::Release);
+            }
+            ffi::SQLITE_DROP_TABLE
             | ffi::SQLITE_DROP_INDEX
             | ffi::SQLITE_DROP_TRIGGER
             | ffi::SQLITE_DROP_VIEW
             | ffi::SQLITE_DROP_VTABLE
-            | ffi::SQLITE_ALTER_TABLE
-            | ffi::SQLITE_ANALYZE
             | ffi::SQLITE_REINDEX => self.changes_schema.store(true, Ordering::Release),
             _ => {}
         }
@@ -139,11 +163,14 @@ impl Gate {
 /// What is not named here is refused: a door that a later SQLite opens stays shut until somebody has looked through it.
 fn allows(action: i32, first: Option<&str>, second: Option<&str>) -> bool {
     match action {
+        // What ANALYZE has found every connection loads with the schema, up to a value of the largest size for each sample: a file's worth of memory, and
+        // a database that nobody can open any more.
+        ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE => {
+            !first.is_some_and(|table| table.to_ascii_lowercase().starts_with("sqlite_stat"))
+        }
         ffi::SQLITE_SELECT
         | ffi::SQLITE_READ
         | ffi::SQLITE_RECURSIVE
-        | ffi::SQLITE_INSERT
-        | ffi::SQLITE_UPDATE
         | ffi::SQLITE_DELETE
         | ffi::SQLITE_CREATE_TABLE
         | ffi::SQLITE_CREATE_INDEX
@@ -154,9 +181,8 @@ fn allows(action: i32, first: Option<&str>, second: Option<&str>) -> bool {
         | ffi::SQLITE_DROP_TRIGGER
         | ffi::SQLITE_DROP_VIEW
         | ffi::SQLITE_ALTER_TABLE
-        | ffi::SQLITE_ANALYZE
         | ffi::SQLITE_REINDEX => true,
-        // The name stands second. `load_extension` runs foreign code; `fts3_tokenizer` takes an address.
+        // The name stands second.
         ffi::SQLITE_FUNCTION => second
             .is_some_and(|name| !FUNCTIONS_REFUSED.contains(&name.to_ascii_lowercase().as_str())),
         // Full text and spatial search stay inside the file; anything else that is virtual may not.
@@ -171,7 +197,16 @@ fn allows(action: i32, first: Option<&str>, second: Option<&str>) -> bool {
     }
 }
 
-const FUNCTIONS_REFUSED: [&str; 2] = ["load_extension", "fts3_tokenizer"];
+/// `load_extension` runs foreign code; `fts3_tokenizer` takes an address. The others take everything with everything (keys of two objects, places of a
+/// word), for minutes and in one instruction; json can be patched, and texts be cut and marked, by the module.
+const FUNCTIONS_REFUSED: [&str; 6] = [
+    "load_extension",
+    "fts3_tokenizer",
+    "json_patch",
+    "jsonb_patch",
+    "snippet",
+    "highlight",
+];
 const VIRTUAL_TABLES: [&str; 2] = ["fts5", "rtree"];
 
 #[cfg(test)]

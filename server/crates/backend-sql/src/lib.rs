@@ -4,8 +4,12 @@
 //! # How a statement runs
 //! Each database has one connection that writes and a few that only read (write-ahead log, `synchronous=FULL`, foreign keys on). A statement is read
 //! first, by SQLite itself: it must be one, its parameters are `$1`, `$2` …, and the authorizer refuses whatever leaves the sandbox (ATTACH, DETACH,
-//! VACUUM, PRAGMA, loaded extensions, temporary objects) or handles transactions by its text. Every statement has a time limit; when it passes, or the
+//! VACUUM, ANALYZE, PRAGMA, loaded extensions, temporary objects) or handles transactions by its text. Every statement has a time limit; when it passes, or the
 //! future is dropped, the statement is interrupted and the connection comes back clean. A write that ends in `timeout` may have happened.
+//!
+//! # What a database may grow to
+//! The file is bounded (`size_max_mib`), and so are its log, its schema, the temporary files and the memory of the process that SQLite uses. The log is cut
+//! after each checkpoint; while a reader keeps it from that and it is longer than 256 MiB, writes are `busy`.
 //!
 //! # Types
 //! SQLite stores five classes; a column's declared type says which value comes back:
@@ -31,10 +35,22 @@ mod call;
 mod connection;
 mod cursor;
 mod failure;
+#[expect(
+    unsafe_code,
+    reason = "functions that SQLite calls, which sqlx does not offer; each call says why it is sound"
+)]
+mod functions;
 mod gate;
 mod opening;
 mod pool;
+mod schema;
+#[expect(
+    unsafe_code,
+    reason = "SQLite's way to its files, which sqlx does not offer; each call says why it is sound"
+)]
+mod scratch;
 mod statement;
+mod text;
 mod transaction;
 mod value;
 
@@ -64,6 +80,10 @@ pub const STATEMENT_BYTES_MAX: usize = 64 << 10;
 pub const PARAMETERS_MAX: usize = 1_000;
 /// Bytes of one statement's parameters together.
 pub const PARAMETERS_BYTES_MAX: usize = 4 << 20;
+/// Tables, indexes, views and triggers of one database, with what a full text or spatial index has of its own. Every connection holds all of them parsed.
+pub const SCHEMA_OBJECTS_MAX: u64 = 1_000;
+/// Bytes of their definitions together. Parsed they are some twenty times as long, in each of five connections, and all share 256 MiB with the statements.
+pub const SCHEMA_BYTES_MAX: u64 = 512 << 10;
 /// Sets of parameters in one batch; the writing connection is held for all of them.
 pub const BATCH_MAX: usize = 10_000;
 
@@ -74,6 +94,9 @@ pub struct DatabaseConfig {
     pub name: String,
     /// Its file, made when it is missing; the folder must be there.
     pub file: PathBuf,
+    /// MiB that the file may grow to; a write that needs more fails. Default 1,024: far more than a game keeps, and far below a disk. A file that is already
+    /// larger keeps its size. Beside it there may be a log of as much again while a large transaction is open.
+    pub size_max_mib: u64,
     /// Connections that read beside the one that writes; one of them is never lent to a cursor. Each is a thread. Default 4, at least 2.
     pub readers: usize,
     /// How long one statement may take, its waits for a connection and for another process's lock included. Default 4 s: below the 5 s that end the
@@ -90,12 +113,16 @@ impl DatabaseConfig {
         Self {
             name: name.into(),
             file: file.into(),
+            size_max_mib: SIZE_MAX_MIB,
             readers: 4,
             statement_timeout: Duration::from_secs(4),
             held_max: Duration::from_secs(10),
         }
     }
 }
+
+/// How large a file may grow when nothing else is said, in MiB.
+pub const SIZE_MAX_MIB: u64 = 1_024;
 
 /// Why the databases could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -200,9 +227,16 @@ impl Database {
                 Arc::clone(&name),
                 config.file.clone(),
                 Lane::Read,
+                config.size_max_mib,
                 readers,
             )),
-            writer: Arc::new(Pool::new(name, config.file.clone(), Lane::Write, 1)),
+            writer: Arc::new(Pool::new(
+                name,
+                config.file.clone(),
+                Lane::Write,
+                config.size_max_mib,
+                1,
+            )),
             cursors: Arc::new(Semaphore::new(readers - 1)),
             statement_timeout: config.statement_timeout,
             held_max: config.held_max,

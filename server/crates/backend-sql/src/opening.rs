@@ -8,12 +8,14 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use crate::connection::Lane;
+use crate::scratch;
 
 /// How a file is opened.
 pub(crate) fn options(database: &Arc<str>, file: &Path, lane: Lane) -> SqliteConnectOptions {
     let name = Arc::clone(database);
     let options = SqliteConnectOptions::new()
         .filename(file)
+        .vfs(scratch::VFS)
         .create_if_missing(lane == Lane::Write)
         .busy_timeout(Duration::ZERO)
         .journal_mode(SqliteJournalMode::Wal)
@@ -53,7 +55,8 @@ impl Patience {
 /// Rows that wait between SQLite's thread and the task; each may be as large as the limits allow, so few.
 const ROWS_AHEAD: usize = 8;
 /// All that SQLite may hold in this process, over every connection: a backstop against a statement that builds values inside its own expressions, or views
-/// that unfold into millions of others. A connection's cache is 2 MiB, and sorts and temporary results go to files, so honest statements stay far below.
+/// that unfold into millions of others. A connection's cache is 2 MiB, and sorts and temporary results go to files (`scratch` bounds them), so honest
+/// statements stay far below.
 const HEAP_BYTES_MAX: u64 = 256 << 20;
 /// A write-ahead log that has grown beyond this is cut after its checkpoint.
-const JOURNAL_BYTES_KEPT: u64 = 64 << 20;
+pub(crate) const JOURNAL_BYTES_KEPT: u64 = 64 << 20;

@@ -6,6 +6,7 @@ use cohnect_capabilities::{Error, Result};
 
 use crate::STATEMENT_BYTES_MAX;
 use crate::authorizer::{Parsed, Shape};
+use crate::gate::Gate;
 use crate::value::Kind;
 
 /// A statement that may run.
@@ -21,6 +22,8 @@ pub(crate) struct Statement {
     pub reads_only: bool,
     /// SQLite's number of changed rows is about it.
     pub counts_rows: bool,
+    /// It may make the schema larger.
+    pub grows_schema: bool,
 }
 
 /// Refuses a text that must not even be compiled.
@@ -41,16 +44,11 @@ pub(crate) fn check_text(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The statement that was parsed, to be run with so many parameters.
+/// The statement that was parsed, to be run with so many parameters; the gate has seen what it does.
 ///
 /// # Errors
 /// It is none or more than one, its parameters are not written `$1`, `$2` …, or there are more or fewer of them than values.
-pub(crate) fn of(
-    text: Arc<str>,
-    parsed: Parsed,
-    given: usize,
-    counts_rows: bool,
-) -> Result<Statement> {
+pub(crate) fn of(text: Arc<str>, parsed: Parsed, given: usize, gate: &Gate) -> Result<Statement> {
     let shape = match parsed {
         Parsed::One(shape) => shape,
         Parsed::Empty => return Err(Error::invalid("the statement is empty")),
@@ -76,7 +74,8 @@ pub(crate) fn of(
         columns: shape.columns.into_iter().map(|(name, _)| name).collect(),
         kinds,
         reads_only: shape.reads_only,
-        counts_rows,
+        counts_rows: gate.counts_rows(),
+        grows_schema: gate.grows_schema(),
     })
 }
 

@@ -162,7 +162,7 @@ async fn an_endless_statement_holds_up_nobody_who_reads() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_locked_by_another_process_is_a_timeout_and_then_over() {
     let folder = tempfile::tempdir().unwrap();
-    let databases = open(folder.path(), Duration::from_millis(300), LONG).await;
+    let databases = open(folder.path(), Duration::from_secs(1), LONG).await;
     let mut other = stranger(folder.path()).await;
     other.execute("begin immediate").await.unwrap();
     let insert = "insert into t (a) values ('x')";

@@ -6,6 +6,8 @@ use std::path::Path;
 use cohnect_backend_sql::{DatabaseConfig, SqlDatabases};
 use cohnect_capabilities::Error;
 use cohnect_capabilities::db::{Databases, Isolation, Value};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Executor};
 use tokio::runtime::Handle;
 
 async fn open(folder: &Path) -> SqlDatabases {
@@ -68,6 +70,14 @@ async fn every_way_out_is_denied() {
         "select * from pragma_database_list".to_owned(),
         "select load_extension('/lib/x.so')".to_owned(),
         "select fts3_tokenizer('simple')".to_owned(),
+        "analyze".to_owned(),
+        "analyze t".to_owned(),
+        "select json_patch('{}', '{}')".to_owned(),
+        "select hex(jsonb_patch('{}', '{}'))".to_owned(),
+        "pragma max_page_count = 1000000000".to_owned(),
+        "pragma journal_size_limit = -1".to_owned(),
+        "pragma wal_checkpoint(truncate)".to_owned(),
+        "pragma temp_store = 2".to_owned(),
         "create temp table hidden (a)".to_owned(),
         "create temp trigger spy after insert on t begin select 1; end".to_owned(),
         "create temp view v as select 1".to_owned(),
@@ -102,6 +112,62 @@ async fn every_way_out_is_denied() {
         drop(transaction);
     }
     assert_eq!(files(folder.path()), before, "no file was made");
+}
+
+#[tokio::test]
+async fn what_takes_everything_with_everything_is_denied_wherever_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = open(folder.path()).await;
+    let search = "create virtual table words using fts5(body)";
+    databases.execute("main", search, vec![]).await.unwrap();
+    for function in [
+        "snippet(words, 0, '', '', '', 5)",
+        "highlight(words, 0, '', '')",
+    ] {
+        let statement = format!("select {function} from words where words match 'a'");
+        let cut = databases.query("main", &statement, vec![]).await;
+        assert_eq!(cut, Err(Error::Denied), "{function}");
+    }
+    let trigger =
+        "create trigger patch after insert on t begin select json_patch(new.a, '{}'); end";
+    databases.execute("main", trigger, vec![]).await.unwrap();
+    let inserted = databases
+        .execute("main", "insert into t values (9, '{}')", vec![])
+        .await;
+    assert_eq!(inserted, Err(Error::Denied));
+}
+
+#[tokio::test]
+async fn the_statistics_of_an_operator_are_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = open(folder.path()).await;
+    let mut operator = SqliteConnectOptions::new()
+        .filename(folder.path().join("main.db"))
+        .connect()
+        .await
+        .unwrap();
+    operator
+        .execute("create index by_a on t (a)")
+        .await
+        .unwrap();
+    operator.execute("analyze").await.unwrap();
+    for statement in [
+        "insert into sqlite_stat1 values ('t', 'by_a', '1 1')",
+        "insert into SQLITE_STAT4 values ('t', 'by_a', '1', '1', '1', x'00')",
+        "update sqlite_stat4 set sample = zeroblob(1000000)",
+        "insert or replace into sqlite_stat4 select * from sqlite_stat4",
+    ] {
+        let written = databases.execute("main", statement, vec![]).await;
+        assert_eq!(written, Err(Error::Denied), "{statement}");
+    }
+    for statement in [
+        "alter table t rename to u",
+        "drop index by_a",
+        "drop table u",
+    ] {
+        let done = databases.execute("main", statement, vec![]).await;
+        assert!(done.is_ok(), "{statement}: {done:?}");
+    }
 }
 
 #[tokio::test]
@@ -206,7 +272,6 @@ async fn what_a_game_needs_is_open() {
         "alter table points_of add column at timestamp",
         "alter table points_of rename column at to seen",
         "alter table points_of drop column seen",
-        "analyze",
         "reindex",
         "create virtual table words using fts5(body)",
         "insert into words values ('the quick brown fox')",

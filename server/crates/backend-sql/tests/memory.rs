@@ -67,6 +67,31 @@ async fn a_large_sort_goes_to_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn temporary_files_are_bounded() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let databases = open(folder.path(), Duration::from_secs(60)).await;
+    // All of it is kept to be read twice; it is 10 GB if nothing ends it.
+    let kept = "with recursive c(n) as (select 1 union all select n + 1 from c where n < 20000) \
+                , kept as materialized (select zeroblob(500000) as b from c) select count(*) from kept, kept";
+    let refused = databases.query("main", kept, vec![]).await;
+    let said = "limit exceeded: the temporary files of all databases (database main), MiB allows 1024, asked for 1025";
+    assert_eq!(
+        refused.map_err(|error| error.to_string()),
+        Err(said.to_owned())
+    );
+    serves_again(&databases).await;
+    let small = "with recursive c(n) as (select 1 union all select n + 1 from c where n < 100) \
+                 select count(*) from (select randomblob(100000) as b from c order by n % 7, b limit 99)";
+    let small = databases.query("main", small, vec![]).await;
+    assert_eq!(
+        small.map(|found| found.rows),
+        Ok(vec![vec![Value::Integer(99)]]),
+        "what was taken is free again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_is_endless_to_compile_ends_too() {
     let _alone = ALONE.lock().await;
     let folder = tempfile::tempdir().unwrap();
