@@ -15,7 +15,7 @@ use crate::authorizer;
 use crate::call::END_MAX;
 use crate::failure::Failure;
 use crate::gate::{Gate, Refused};
-use crate::opening::{self, JOURNAL_BYTES_KEPT, Patience};
+use crate::opening::{self, JOURNAL_BYTES_KEPT, LOCKS_MAX, Patience};
 use crate::schema;
 use crate::scratch;
 use crate::statement::{self, Statement};
@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     log: PathBuf,
     /// How often temporary files were refused before the running statement.
     refusals: u64,
+    /// How often its handle was locked since its thread last answered.
+    locks: usize,
     /// A transaction of ours may be open.
     in_transaction: bool,
     /// It failed in a way that a new one might not.
@@ -120,6 +122,7 @@ impl Connection {
             file,
             log: log.into(),
             refusals: scratch::refusals(),
+            locks: 1,
             in_transaction: false,
             broken: false,
         })
@@ -262,8 +265,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Called before the handle is locked.
+    ///
+    /// Each lock leaves a command for the connection's thread. Where that thread is held up just after it gave the handle away, the handle can be locked
+    /// again and again without it; once those commands filled the way to it, the next lock would wait for room there and the thread for the lock, for ever.
+    /// So now and then its answer is waited for: it answers when it has taken all of them.
+    async fn before_lock(&mut self) {
+        if self.locks >= LOCKS_MAX {
+            self.broken |= match &mut self.inner {
+                Some(inner) => inner.ping().await.is_err(),
+                None => true,
+            };
+            self.locks = 0;
+        }
+        self.locks += 1;
+    }
+
     /// Whether SQLite has undone the transaction by itself, as some errors make it.
     pub(crate) async fn has_lost_transaction(&mut self) -> bool {
+        self.before_lock().await;
         let handle = match &mut self.inner {
             Some(inner) => inner.lock_handle().await.ok(),
             None => None,
@@ -347,6 +367,7 @@ impl Connection {
     /// On a thread that may be held up: a short text can ask for a long compilation (views upon views), and nothing else would run on ours meanwhile,
     /// not even the timer that ends it.
     async fn parse(&mut self, text: &str) -> core::result::Result<authorizer::Parsed, Failure> {
+        self.before_lock().await;
         let Some(mut inner) = self.inner.take() else {
             return Err(self.died());
         };

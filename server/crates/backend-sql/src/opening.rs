@@ -24,7 +24,7 @@ pub(crate) fn options(database: &Arc<str>, file: &Path, lane: Lane) -> SqliteCon
         .pragma("hard_heap_limit", HEAP_BYTES_MAX.to_string())
         .pragma("journal_size_limit", JOURNAL_BYTES_KEPT.to_string())
         .statement_cache_capacity(0)
-        .command_buffer_size(4)
+        .command_buffer_size(COMMANDS_AHEAD)
         .row_buffer_size(ROWS_AHEAD)
         .thread_name(move |n| format!("db-{name}-{n}"))
         .disable_statement_logging();
@@ -52,6 +52,10 @@ impl Patience {
     }
 }
 
+/// Commands that wait for SQLite's thread: those of all locks between two of its answers, and as many others.
+const COMMANDS_AHEAD: usize = 2 * LOCKS_MAX;
+/// Locks of a connection's handle between two answers of its thread (`Connection::before_lock`).
+pub(crate) const LOCKS_MAX: usize = 8;
 /// Rows that wait between SQLite's thread and the task; each may be as large as the limits allow, so few.
 const ROWS_AHEAD: usize = 8;
 /// All that SQLite may hold in this process, over every connection: a backstop against a statement that builds values inside its own expressions, or views
