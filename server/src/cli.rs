@@ -191,8 +191,8 @@ pub struct Send {
     #[arg(default_value = "")]
     pub payload: String,
     /// The command version.
-    #[arg(long = "command-version", value_name = "N", default_value_t = 0)]
-    pub version: u8,
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub command_version: u8,
     #[command(flatten)]
     #[expect(
         missing_docs,

@@ -57,7 +57,9 @@ pub(crate) fn send(send: &Send) -> ExitCode {
     perform(&send.connection, async |client, _incoming| {
         let opcode = Opcode(send.opcode);
         let payload = input(&send.payload)?;
-        let answer = client.request(opcode, send.version, payload).await?;
+        let answer = client
+            .request(opcode, send.command_version, payload)
+            .await?;
         print(
             &send.connection,
             &answer,

@@ -320,7 +320,7 @@ fn credit_holds_a_sender_until_messages_are_taken() {
     // Each message costs 1,024 of 262,144.
     for _ in 0..600 {
         client
-            .send(at(now), outgoing(Mode::ReliableOrdered, 0, &[1; 896]))
+            .send(at(now), outgoing(Mode::ReliableOrdered, 0, &[1; 960]))
             .unwrap();
     }
     for _ in 0..20 {
@@ -344,7 +344,7 @@ fn a_lost_window_is_sent_again() {
     let (mut client, mut server) = pair();
     for _ in 0..400 {
         client
-            .send(at(1_000), outgoing(Mode::ReliableOrdered, 0, &[1; 896]))
+            .send(at(1_000), outgoing(Mode::ReliableOrdered, 0, &[1; 960]))
             .unwrap();
     }
     let mut now = 1_000;

@@ -104,7 +104,11 @@ pub(crate) async fn serve(mut call: Call<Box<dyn Cursor>>, mut lease: Lease, ope
             // A statement that is not at its end ends now.
             gate.interrupt();
         }
-        Some(Err(error)) => call.answer(Err(error)),
+        Some(Err(error)) => {
+            // Before the answer: whoever hears it may open the next at once.
+            opening.place.leave();
+            call.answer(Err(error));
+        }
         None => {}
     }
     lease.give_back().await;
@@ -152,6 +156,7 @@ async fn pages(
                 }
             }
             failure @ (Failure::Broken(_) | Failure::Answer(_) | Failure::Full) => {
+                opening.place.leave();
                 return call.answer(Err(failure.into()));
             }
         }
