@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cohnect_host::custodian::check::check as look;
-use cohnect_host::load;
+use cohnect_host::load::{self, Scan};
 use cohnect_host::mail::Layout;
 use cohnect_net::Clock;
 use serde_json::json;
@@ -41,7 +41,11 @@ fn examine(check: &Check) -> anyhow::Result<bool> {
     };
     let parts = assemble(&config, Layout { shards, workers }, surroundings)?;
     let ticker = parts.ticker.clone();
-    let scan = load::scan(&config.server.modules_dir, &parts.custodian.languages)?;
+    let scan = load::scan(
+        &config.server.modules_dir,
+        &parts.custodian.languages,
+        &Scan::default(),
+    )?;
     let checked = std::thread::scope(|threads| {
         threads.spawn(|| ticker.run(std::thread::sleep));
         let _stop = ticker.stop_when_dropped();
