@@ -159,7 +159,9 @@ impl Slot {
         let Some(body) = self.body.as_mut() else {
             return self.refuse(export, now);
         };
-        self.schedule.begin(export, now);
+        if !self.schedule.begin(export, now) {
+            return self.pass_over(export, now);
+        }
         let limits = &self.code.charter.limits;
         let wall = expires_us.map_or(limits.wall, |end| {
             limits
@@ -297,6 +299,18 @@ impl Slot {
             heard: false,
             identity: Arc::clone(&self.identity),
             effects: Vec::new(),
+        }
+    }
+
+    /// There is nothing left to run.
+    fn pass_over(&mut self, export: &Export, now: Now) -> Ran {
+        let outcome = Ok(Returned::Nothing);
+        self.schedule.finish(export, &outcome, now);
+        Ran {
+            outcome: Ok(outcome),
+            heard: true,
+            identity: Arc::clone(&self.identity),
+            effects: core::mem::take(&mut self.left),
         }
     }
 

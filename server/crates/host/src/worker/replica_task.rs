@@ -22,9 +22,9 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
     };
     let mut own = VecDeque::new();
     let mut own_first = true;
+    let mut successions = station.successions();
     loop {
-        let now = shared.now();
-        slot.poll(now, |export| own.push_back(export));
+        // What it would do by itself is not for a replica that goes: what is still queued here goes with it, and timers stay set for the one that follows.
         if let Some(reason) = station.leaving() {
             say_goodbye(&shared, &station, &mut slot).await;
             stop(&shared, &mut slot, reason).await;
@@ -32,8 +32,15 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
         }
         if station.epoch() != epoch {
             stop(&shared, &mut slot, REPLACED).await;
+            station.succeed();
             return;
         }
+        if successions != station.successions() {
+            successions = station.successions();
+            slot.schedule.index();
+        }
+        let now = shared.now();
+        slot.poll(now, |export| own.push_back(export));
         if let Some(install) = station.next_order() {
             switch(&shared, &station, &mut slot, install).await;
             continue;

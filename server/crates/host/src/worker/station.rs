@@ -21,6 +21,8 @@ pub(super) struct Station {
     code: RefCell<Rc<Install>>,
     /// Counts the codes; a replica of an older one ends when it is idle.
     epoch: Cell<u64>,
+    /// Counts the replicas that ended since newer code was there.
+    successions: Cell<u64>,
     /// Bounded by the places that calls bring.
     queue: RefCell<VecDeque<Call>>,
     /// News that came to its turn while a replica's circuit was open, or that no replica could be made for. It came before all that is in the queue, and is
@@ -46,6 +48,7 @@ impl Station {
             carrier,
             code: RefCell::new(Rc::new(code)),
             epoch: Cell::new(0),
+            successions: Cell::new(0),
             queue: RefCell::default(),
             held: RefCell::default(),
             orders: RefCell::default(),
@@ -72,6 +75,16 @@ impl Station {
 
     pub(super) const fn epoch(&self) -> u64 {
         self.epoch.get()
+    }
+
+    pub(super) const fn successions(&self) -> u64 {
+        self.successions.get()
+    }
+
+    /// A replica of older code has ended. It set timers as long as it lived, and whoever has the same timers looks at them again.
+    pub(super) fn succeed(&self) {
+        self.successions.set(self.successions.get() + 1);
+        self.bell.notify_waiters();
     }
 
     pub(super) fn is_single(&self) -> bool {

@@ -1,6 +1,7 @@
 //! A worker in a paused runtime: order, waiting, limits, restarts, swaps under way, copies made on demand, and modules that call each other.
 
 mod strain;
+mod timers;
 
 use core::time::Duration;
 use std::sync::Arc;
