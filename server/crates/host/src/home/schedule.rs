@@ -95,7 +95,9 @@ impl Schedule {
 
     /// The replica ended; a fresh one begins its background anew.
     pub(crate) fn restart(&mut self, exports: &Exports, now: Now) {
-        if exports.background && self.step != Step::Queued {
+        // A step that ended its replica is due already, after a pause.
+        let is_due = matches!(self.step, Step::Queued | Step::AnewAt(_));
+        if exports.background && !is_due {
             self.step = Step::At(now.monotonic_us);
         }
         self.fresh = true;
@@ -349,7 +351,7 @@ mod tests {
     use core::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::export::Fault;
+    use crate::export::{Ending, Fault};
 
     const fn at(ms: u64) -> Now {
         Now {
@@ -589,11 +591,18 @@ mod tests {
 
     #[test]
     fn a_step_that_failed_begins_anew_after_a_pause() {
-        let mut s = schedule(&background());
-        polled(&mut s, at(0));
-        stepped(&mut s, Err(Fault::Raised("bug".into())), at(0));
-        assert_eq!(s.next_us(at(0)), Some(STEP_PAUSE_US));
-        assert_eq!(names(&polled(&mut s, at(1_000))), ["started"]);
+        let raised = Fault::Raised("bug".into());
+        let ended = Fault::Ended(Ending::Trap, "bug".into());
+        for (fault, ends) in [(raised, false), (ended, true)] {
+            let mut s = schedule(&background());
+            polled(&mut s, at(0));
+            stepped(&mut s, Err(fault), at(0));
+            if ends {
+                s.restart(&background(), at(0));
+            }
+            assert_eq!(s.next_us(at(0)), Some(STEP_PAUSE_US));
+            assert_eq!(names(&polled(&mut s, at(1_000))), ["started"]);
+        }
     }
 
     #[test]
