@@ -126,17 +126,20 @@ impl Home {
     /// Queues a call in order of arrival. What bounds the queue is the place that the call brings.
     ///
     /// # Errors
-    /// The call, with why it is not queued: `Unknown` when the copy is not here, `Unavailable` while its circuit is open, unless it is news.
+    /// The call, with why it is not queued: `Unavailable` when the copy is not here, or while its circuit is open, unless it is news. Whoever sends a call
+    /// has found the copy in a catalog, so one that is not here has moved since, or is going. The call is not passed on to its new home: what its sender
+    /// sent there by the newest catalog may be there already, and each sender's calls come in their order.
     #[expect(
         clippy::result_large_err,
         reason = "the call goes back to the one who answers it, and a box would cost every call an allocation"
     )]
     pub fn push(&mut self, call: Call) -> Result<(), (Call, NotRun)> {
-        let Some(&n) = self.index.get(&call.to) else {
-            return Err((call, NotRun::Unknown));
-        };
-        let Some(seat) = self.seats.get_mut(n as usize).and_then(Option::as_mut) else {
-            return Err((call, NotRun::Unknown));
+        let found = self.index.get(&call.to).and_then(|&n| {
+            let seat = self.seats.get_mut(n as usize)?.as_mut()?;
+            Some((n, seat))
+        });
+        let Some((n, seat)) = found else {
+            return Err((call, NotRun::Unavailable));
         };
         if seat.slot.circuit.is_open() && !call.export.is_news() {
             return Err((call, NotRun::Unavailable));

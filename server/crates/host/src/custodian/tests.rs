@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::check::check;
 use super::{Change, Custodian, Report, Setup};
-use crate::catalog::Catalogs;
+use crate::catalog::{Catalog, Catalogs};
 use crate::deadline::Ticker;
 use crate::export::{Export, Request, Returned, ServerEvent};
 use crate::home::Home;
@@ -88,6 +88,11 @@ impl Homes {
     /// The answer of the copy that a client of this shard meets.
     fn ask(&mut self, shard: u16, module: &str, action: &str) -> String {
         let catalog = self.catalogs.newest();
+        self.ask_by(&catalog, shard, module, action)
+    }
+
+    /// The same for a caller who has this catalog.
+    fn ask_by(&mut self, catalog: &Catalog, shard: u16, module: &str, action: &str) -> String {
         let Some(module) = catalog.module(module) else {
             return "unknown".into();
         };
@@ -285,8 +290,11 @@ fn a_module_that_changes_its_placement_moves() {
     let mut rig = Rig::new(&[("a.script", COUNTER), ("a.toml", "shard = 0")]);
     rig.apply();
     assert_eq!(rig.ask("a", "w"), "1:1");
+    let old = rig.homes.catalogs.newest();
     rig.write("a.toml", "shard = 1");
     assert_eq!(rig.apply()["a"], Change::Swapped(2));
+    let late = rig.homes.ask_by(&old, 0, "a", "w");
+    assert_eq!(late, "Unavailable", "it is there, and may be asked again");
     assert_eq!(rig.ask("a", "w"), "2:1", "it began empty");
     assert_eq!(rig.homes.homes[0].poll_timeout(), None);
     rig.write("a.toml", "placement = \"per-shard\"");
