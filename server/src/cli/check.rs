@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::assemble::{Surroundings, assemble, steering};
 use crate::cli::Check;
+use crate::cli::exit::code_of;
 use crate::cli::run::configuration_of;
 use crate::output;
 
@@ -21,7 +22,7 @@ pub(crate) fn check(check: &Check) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {
             output::note(format!("{e:#}"));
-            ExitCode::FAILURE
+            code_of(&e)
         }
     }
 }
