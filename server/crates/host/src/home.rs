@@ -24,7 +24,7 @@ use futures_util::FutureExt as _;
 
 use self::body::{Lane, ReplicaNumbers};
 use self::budget::Budget;
-use self::slot::Slot;
+use self::slot::{Slot, Turn};
 use crate::context::Identity;
 use crate::deadline::{Running, Ticker};
 use crate::export::{Export, Exports, ServerEvent, ServerEvents, StopReason};
@@ -141,7 +141,7 @@ impl Home {
         let Some((n, seat)) = found else {
             return Err((call, NotRun::Unavailable));
         };
-        if seat.slot.circuit.is_open() && !call.export.is_news() {
+        if seat.slot.turn(&call.export) == Turn::Refuse {
             return Err((call, NotRun::Unavailable));
         }
         seat.queue.push_back(call);
@@ -179,10 +179,11 @@ impl Home {
             };
             let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
             let call = seat.queue.pop_front()?;
-            if !(seat.slot.circuit.is_open() && call.export.is_news()) {
-                break (n, call);
+            match seat.slot.turn(&call.export) {
+                Turn::Hold => seat.held.push_back(call),
+                // What is refused is answered as what ran is.
+                Turn::Run | Turn::Refuse => break (n, call),
             }
-            seat.held.push_back(call);
         };
         self.hold_ticker();
         let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
@@ -207,7 +208,7 @@ impl Home {
             seat.slot.charge(ticks, self.seen.1, now);
         }
         let answer = core::mem::replace(&mut call.answer, Answer::Nobody);
-        if !ran.heard && call.export.is_news() {
+        if ran.again {
             seat.held.push_back(call);
         }
         Self::queue_due(seat, n, now, &mut self.order);
@@ -377,8 +378,7 @@ impl Home {
         self.behind.retain(|other| *other != n);
         let mut effects = Vec::new();
         for mut call in seat.queue {
-            if let Export::Event(_) = call.export {
-                // That it goes is what it was just told.
+            if Slot::last_turn(&call.export) == Turn::Run {
                 let ran = seat.slot.run(&mut call.export, Vec::new(), None, &now);
                 effects.append(&mut at_once(ran).effects);
             } else {

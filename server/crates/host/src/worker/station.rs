@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::export::StopReason;
+use crate::export::{Export, StopReason};
+use crate::home::slot::Turn;
 use crate::mail::{Address, Call, HomeId};
 use crate::now::Now;
 use crate::order::Install;
@@ -106,16 +107,15 @@ impl Station {
         self.held.borrow_mut().push_front(call);
     }
 
-    pub(super) fn next_call(&self) -> Option<Call> {
-        let held = self.held.borrow_mut().pop_front();
-        held.or_else(|| self.queue.borrow_mut().pop_front())
-    }
-
-    /// The next call for a replica whose circuit is open, to be refused: news on the way there is held, so that it is looked at only once.
-    pub(super) fn next_refused(&self) -> Option<Call> {
+    /// The next call that need not wait any longer, by what becomes of each. What is to be held is laid aside on the way, so that it is looked at only once.
+    pub(super) fn next_call(&self, turn: impl Fn(&Export) -> Turn) -> Option<Call> {
         let (mut queue, mut held) = (self.queue.borrow_mut(), self.held.borrow_mut());
+        let holds = |call: &Call| turn(&call.export) == Turn::Hold;
+        if held.front().is_some_and(|call| !holds(call)) {
+            return held.pop_front();
+        }
         while let Some(call) = queue.pop_front() {
-            if !call.export.is_news() {
+            if !holds(&call) {
                 return Some(call);
             }
             held.push_back(call);
@@ -263,7 +263,7 @@ mod tests {
     use cohnect_capabilities::{Client, CloseReason};
 
     use super::*;
-    use crate::export::{Export, StartReason};
+    use crate::export::StartReason;
     use crate::testing::World;
     use crate::testing::script::prepared;
 
@@ -299,18 +299,26 @@ mod tests {
         }
         let alive = Export::Alive(Client::default(), 1);
         station.push(Call::own(station.address().clone(), alive));
-        let refused = station.next_refused().unwrap();
+        let ill = |export: &Export| {
+            if export.is_news() {
+                Turn::Hold
+            } else {
+                Turn::Refuse
+            }
+        };
+        let well = |_: &Export| Turn::Run;
+        let refused = station.next_call(ill).unwrap();
         assert!(!refused.export.is_news());
-        assert!(station.next_refused().is_none());
+        assert!(station.next_call(ill).is_none());
         assert!(
             station.queue.borrow().is_empty(),
             "nobody walks over it again"
         );
         station.push(refused);
         for _ in 0..1_000 {
-            assert!(station.next_call().unwrap().export.is_news());
+            assert!(station.next_call(well).unwrap().export.is_news());
         }
-        let first = station.next_call().unwrap();
+        let first = station.next_call(well).unwrap();
         assert!(!first.export.is_news());
         station.put_back(news(&station));
         station.push(first);
