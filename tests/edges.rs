@@ -141,6 +141,35 @@ fn what_the_configuration_says_holds_or_is_refused() {
 }
 
 #[test]
+fn what_has_no_form_is_told_from_what_is_refused() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let own = folder.path().to_str().expect("text");
+    let nowhere = folder.path().join("nowhere");
+    let nowhere = nowhere.to_str().expect("text");
+    for arguments in [
+        &["new", "Bad Name", "--into", own][..],
+        &["build", nowhere],
+        &["dev", nowhere],
+        &["dev", own],
+        &["check", nowhere],
+        &["check", own],
+        &["serve", "--config", nowhere],
+    ] {
+        let said = run(arguments);
+        assert_eq!(said.code, 2, "{arguments:?}: {said:?}");
+        assert!(!said.err.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(run(&["new", "hello", "--into", own]).code, 0);
+    assert_eq!(run(&["new", "hello", "--into", own]).code, 1, "it is there");
+    let modules = folder.path().join("modules");
+    std::fs::create_dir(&modules).expect("a folder can be made");
+    std::fs::write(modules.join("a.luau"), "return 7").expect("it can be written");
+    let said = run(&["check", own]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.starts_with("a: refused"), "{said:?}");
+}
+
+#[test]
 fn a_new_module_is_well_as_it_is_and_an_unbuilt_one_says_how() {
     let folder = tempfile::tempdir().expect("there is room");
     let modules = folder.path().join("modules");

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod doctor;
+pub(crate) mod exit;
 pub(crate) mod make;
 pub(crate) mod run;
 
@@ -338,7 +339,7 @@ pub struct Bench {
     pub server: Option<PathBuf>,
 }
 
-/// Carries a command out; the exit code is 0, 1 for the server's no, 2 for usage, 3 for no connection.
+/// Carries a command out; the exit code is 0, 1 for the no of a server, a module or the system, 2 for usage, 3 for no connection.
 #[must_use]
 pub fn carry_out(cli: Cli) -> ExitCode {
     match cli.command {

@@ -61,7 +61,7 @@ impl Control<'_> {
     async fn tend(&self, custodian: &mut Custodian) -> anyhow::Result<core::convert::Infallible> {
         // The watcher comes first, so that nothing that is saved meanwhile is missed.
         let mut watcher = self.watcher()?;
-        let scan = self.scan()?;
+        let scan = self.scan(&Scan::default())?;
         let reports = custodian.load_all(&scan).await;
         if self.manner.broken_modules_stop {
             refuse_broken(&reports)?;
@@ -89,7 +89,7 @@ impl Control<'_> {
             if !self.config.server.watch {
                 continue;
             }
-            match self.scan() {
+            match self.scan(watch.settled()) {
                 Ok(scan) => {
                     if let Some(settled) = watch.observe(self.clock.monotonic_us(), &scan) {
                         custodian.apply(settled).await;
@@ -134,10 +134,11 @@ impl Control<'_> {
         }
     }
 
-    fn scan(&self) -> Result<Scan, LoadError> {
+    fn scan(&self, before: &Scan) -> Result<Scan, LoadError> {
         load::scan(
             &self.config.server.modules_dir,
             &self.parts.custodian.languages,
+            before,
         )
     }
 

@@ -154,7 +154,7 @@ impl Site {
 
     /// What the modules folder holds.
     pub(crate) fn scan(&self, folder: &Path) -> Scan {
-        scan(folder, &self.languages).expect("the folder can be read")
+        scan(folder, &self.languages, &Scan::default()).expect("the folder can be read")
     }
 
     /// Whether a task of it has ended, which none does by itself.

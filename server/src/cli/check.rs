@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cohnect_host::custodian::check::check as look;
-use cohnect_host::load;
+use cohnect_host::load::{self, Scan};
 use cohnect_host::mail::Layout;
 use cohnect_net::Clock;
 use serde_json::json;
 
 use crate::assemble::{Surroundings, assemble, steering};
 use crate::cli::Check;
+use crate::cli::exit::code_of;
 use crate::cli::run::configuration_of;
 use crate::output;
 
@@ -21,7 +22,7 @@ pub(crate) fn check(check: &Check) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {
             output::note(format!("{e:#}"));
-            ExitCode::FAILURE
+            code_of(&e)
         }
     }
 }
@@ -41,7 +42,11 @@ fn examine(check: &Check) -> anyhow::Result<bool> {
     };
     let parts = assemble(&config, Layout { shards, workers }, surroundings)?;
     let ticker = parts.ticker.clone();
-    let scan = load::scan(&config.server.modules_dir, &parts.custodian.languages)?;
+    let scan = load::scan(
+        &config.server.modules_dir,
+        &parts.custodian.languages,
+        &Scan::default(),
+    )?;
     let checked = std::thread::scope(|threads| {
         threads.spawn(|| ticker.run(std::thread::sleep));
         let _stop = ticker.stop_when_dropped();

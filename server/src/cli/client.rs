@@ -13,16 +13,10 @@ use cohnect_client::{
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::exit::{NO_CONNECTION, SAID_NO, USAGE};
 use crate::cli::{Broadcast, Call, Connection, Get, Send, Set, Stream, Tags, TagsMode};
 use crate::output;
 use crate::ready::Ready;
-
-/// The server said BAD or ERR.
-const SAID_NO: u8 = 1;
-/// What was asked for has no form.
-const USAGE: u8 = 2;
-/// There is no connection.
-const NO_CONNECTION: u8 = 3;
 
 /// Why a command did not do its work.
 enum Failed {

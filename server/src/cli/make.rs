@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use cohnect_build::{BuildError, NewError};
+
+use crate::cli::exit::{Usage, code_of};
 use crate::cli::{Build, Keygen, Language, New};
 use crate::{keys, output};
 
@@ -20,7 +23,11 @@ pub(crate) fn new(new: &New) -> ExitCode {
             Path::new(".")
         }
     });
-    report(cohnect_build::new_module(&new.name, language, into).map(|folder| {
+    let made = cohnect_build::new_module(&new.name, language, into).map_err(|e| match e {
+        NewError::Name(_) => Usage(e.to_string()).into(),
+        NewError::Exists(_) | NewError::File { .. } => anyhow::Error::from(e),
+    });
+    report(made.map(|folder| {
         let inside = folder.parent().is_some_and(|parent| parent.ends_with("modules"));
         let next = match new.lang {
             _ if !inside => "Move it into the `modules` folder that `cohnect dev` serves.".to_owned(),
@@ -33,7 +40,13 @@ pub(crate) fn new(new: &New) -> ExitCode {
 
 /// `cohnect build`
 pub(crate) fn build(build: &Build) -> ExitCode {
-    report(cohnect_build::build(&build.dir).map(|component| component.display().to_string()))
+    let built = cohnect_build::build(&build.dir).map_err(|e| {
+        if let BuildError::NoCrate(_) = e {
+            return Usage(e.to_string()).into();
+        }
+        anyhow::Error::from(e)
+    });
+    report(built.map(|component| component.display().to_string()))
 }
 
 /// `cohnect keygen`
@@ -47,15 +60,15 @@ pub(crate) fn keygen(keygen: &Keygen) -> ExitCode {
     }))
 }
 
-fn report<E: Into<anyhow::Error>>(done: Result<String, E>) -> ExitCode {
+fn report(done: anyhow::Result<String>) -> ExitCode {
     match done {
         Ok(text) => {
             output::line(text);
             ExitCode::SUCCESS
         }
         Err(e) => {
-            output::note(format!("{:#}", e.into()));
-            ExitCode::FAILURE
+            output::note(format!("{e:#}"));
+            code_of(&e)
         }
     }
 }

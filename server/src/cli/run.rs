@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use cohnect_engine::Policy;
 
+use crate::cli::exit::{Usage, code_of};
 use crate::cli::{Dev, Serve};
 use crate::config::{Config, HOMES_MAX};
 use crate::output;
@@ -26,7 +27,7 @@ pub(crate) fn serve(serve: &Serve) -> ExitCode {
 /// The configuration of a folder for development: its `cohnect.toml`, if there is one, with paths from the folder.
 pub(crate) fn configuration_of(folder: &Path) -> anyhow::Result<Config> {
     if !folder.is_dir() {
-        bail!("{} is no folder", folder.display());
+        bail!(Usage(format!("{} is no folder", folder.display())));
     }
     let file = folder.join("cohnect.toml");
     let mut config = if file.is_file() {
@@ -41,11 +42,11 @@ pub(crate) fn configuration_of(folder: &Path) -> anyhow::Result<Config> {
         config.flags.file = Some(flags);
     }
     if !config.server.modules_dir.is_dir() {
-        bail!(
+        bail!(Usage(format!(
             "{} is not there. A folder for development holds `modules/`; `mkdir {}` makes one, `cohnect new hello --lang luau` a first module",
             config.server.modules_dir.display(),
             config.server.modules_dir.display()
-        );
+        )));
     }
     Ok(config)
 }
@@ -88,7 +89,13 @@ fn start_dev(dev: &Dev, log: &mut Option<Log>) -> anyhow::Result<()> {
 }
 
 fn start_serve(serve: &Serve, log: &mut Option<Log>) -> anyhow::Result<()> {
-    let mut config = Config::read(&serve.config)?;
+    let mut config = Config::read(&serve.config).map_err(|e| {
+        if serve.config.exists() {
+            anyhow::Error::from(e)
+        } else {
+            Usage(e.to_string()).into()
+        }
+    })?;
     if !config.access.anonymous {
         bail!(
             "{}: [access] anonymous = true is needed: this version has no tokens yet, so a server either admits everybody or nobody",
@@ -135,5 +142,5 @@ fn report(carry_out: impl FnOnce(&mut Option<Log>) -> anyhow::Result<()>) -> Exi
         Some(log) => log.note(why),
         None => output::note(why),
     }
-    ExitCode::FAILURE
+    code_of(&e)
 }

@@ -81,7 +81,7 @@ impl Vm {
         Pace::Tight.set(&lua);
         let primitives = primitives(&lua, &host)?;
         let prelude: Table = run(&lua, Prelude::Core, &primitives)?;
-        set_globals(&lua, &host, &prelude)?;
+        set_globals(&lua, &prelude)?;
         set_constants(&lua, &host, &prelude)?;
         primitives.raw_set("plain", plain(&lua, &host)?)?;
         let background = crate::background::maker(&lua, &primitives)?;
@@ -271,7 +271,7 @@ fn clock(lua: &Lua, host: &Rc<Host>, function: HostFunction) -> mlua::Result<Fun
 }
 
 /// Takes away what reaches outside, and puts the host's in its place.
-fn set_globals(lua: &Lua, _host: &Rc<Host>, prelude: &Table) -> mlua::Result<()> {
+fn set_globals(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
     let globals = lua.globals();
     for name in [
         "collectgarbage",

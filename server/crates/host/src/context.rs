@@ -54,6 +54,7 @@ pub struct Context {
     /// The call has waited since it last asked for anything, so its moment has passed.
     waited: bool,
     outbox: Vec<Effect>,
+    pending_timers: timers::PendingTimers,
 }
 
 impl core::fmt::Debug for Context {
@@ -83,6 +84,7 @@ impl Context {
             secrets_missed: Vec::new(),
             waited: false,
             outbox: Vec::new(),
+            pending_timers: timers::PendingTimers::default(),
         }
     }
 
@@ -99,6 +101,7 @@ impl Context {
         self.quota_refusals = 0;
         self.mistakes.clear();
         self.outbox.clear();
+        self.pending_timers.clear();
         self.waited = false;
         self.arming = arming;
     }
@@ -106,6 +109,7 @@ impl Context {
     /// What the call left, in order. The home takes it when the call has ended; a call that ended its replica leaves none.
     #[must_use]
     pub fn take_outbox(&mut self) -> Vec<Effect> {
+        self.pending_timers.clear();
         core::mem::take(&mut self.outbox)
     }
 
@@ -335,7 +339,7 @@ impl Entered<'_> {
         let Some(limit) = self.context.arming.wall_limit_us else {
             return Err(Error::WouldBlock);
         };
-        let effects = core::mem::take(&mut self.context.outbox);
+        let effects = self.context.take_outbox();
         if let (false, Some(outlet)) = (effects.is_empty(), &self.context.charter.outlet) {
             let now = Now {
                 monotonic_us: self.context.arming.monotonic_us,

@@ -24,7 +24,7 @@ use futures_util::FutureExt as _;
 
 use self::body::{Lane, ReplicaNumbers};
 use self::budget::Budget;
-use self::slot::Slot;
+use self::slot::{Slot, Turn};
 use crate::context::Identity;
 use crate::deadline::{Running, Ticker};
 use crate::export::{Export, Exports, ServerEvent, ServerEvents, StopReason};
@@ -126,19 +126,22 @@ impl Home {
     /// Queues a call in order of arrival. What bounds the queue is the place that the call brings.
     ///
     /// # Errors
-    /// The call, with why it is not queued: `Unknown` when the copy is not here, `Unavailable` while its circuit is open, unless it is news.
+    /// The call, with why it is not queued: `Unavailable` when the copy is not here, or while its circuit is open, unless it is news. Whoever sends a call
+    /// has found the copy in a catalog, so one that is not here has moved since, or is going. The call is not passed on to its new home: what its sender
+    /// sent there by the newest catalog may be there already, and each sender's calls come in their order.
     #[expect(
         clippy::result_large_err,
         reason = "the call goes back to the one who answers it, and a box would cost every call an allocation"
     )]
     pub fn push(&mut self, call: Call) -> Result<(), (Call, NotRun)> {
-        let Some(&n) = self.index.get(&call.to) else {
-            return Err((call, NotRun::Unknown));
+        let found = self.index.get(&call.to).and_then(|&n| {
+            let seat = self.seats.get_mut(n as usize)?.as_mut()?;
+            Some((n, seat))
+        });
+        let Some((n, seat)) = found else {
+            return Err((call, NotRun::Unavailable));
         };
-        let Some(seat) = self.seats.get_mut(n as usize).and_then(Option::as_mut) else {
-            return Err((call, NotRun::Unknown));
-        };
-        if seat.slot.circuit.is_open() && !call.export.is_news() {
+        if seat.slot.turn(&call.export) == Turn::Refuse {
             return Err((call, NotRun::Unavailable));
         }
         seat.queue.push_back(call);
@@ -176,10 +179,11 @@ impl Home {
             };
             let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
             let call = seat.queue.pop_front()?;
-            if !(seat.slot.circuit.is_open() && call.export.is_news()) {
-                break (n, call);
+            match seat.slot.turn(&call.export) {
+                Turn::Hold => seat.held.push_back(call),
+                // What is refused is answered as what ran is.
+                Turn::Run | Turn::Refuse => break (n, call),
             }
-            seat.held.push_back(call);
         };
         self.hold_ticker();
         let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
@@ -204,7 +208,7 @@ impl Home {
             seat.slot.charge(ticks, self.seen.1, now);
         }
         let answer = core::mem::replace(&mut call.answer, Answer::Nobody);
-        if !ran.heard && call.export.is_news() {
+        if ran.again {
             seat.held.push_back(call);
         }
         Self::queue_due(seat, n, now, &mut self.order);
@@ -374,8 +378,7 @@ impl Home {
         self.behind.retain(|other| *other != n);
         let mut effects = Vec::new();
         for mut call in seat.queue {
-            if let Export::Event(_) = call.export {
-                // That it goes is what it was just told.
+            if Slot::last_turn(&call.export) == Turn::Run {
                 let ran = seat.slot.run(&mut call.export, Vec::new(), None, &now);
                 effects.append(&mut at_once(ran).effects);
             } else {

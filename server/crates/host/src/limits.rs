@@ -11,6 +11,8 @@ pub const SENT_BYTES_MAX: u64 = 1024 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 1_100;
 /// What stands before a BROADCAST's payload on its way to a client: the sender and the topic's length byte.
 pub const BROADCAST_OVERHEAD: usize = 17;
+/// What stands before a stream's item on its way to a client: the stream's id and the kind.
+pub const ITEM_OVERHEAD: usize = 5;
 /// Largest answer or input between modules in bytes: the largest message that a client may ever send.
 pub const MAIL_BYTES_MAX: usize = 64 * 1024;
 /// Largest log line in bytes; what is longer is cut: one module must not fill the log's reader.

@@ -1,6 +1,8 @@
 //! The modules folder: which modules it holds, and their files as they are at one look. It decides which file is run and says what is ambiguous; it
 //! compiles nothing. Every size is bounded, since the folder is written by people and tools.
 
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,22 @@ pub struct Found {
     pub hash: [u8; 32],
     /// What is there, or why it cannot be loaded.
     pub files: Result<Arc<Files>, LoadError>,
+    /// Where its manifest lies, or would lie; more than one when several modules are named alike.
+    pub manifests: Vec<PathBuf>,
+}
+
+impl Scan {
+    /// What the module with its manifest at this place is called. While one is renamed, both names are there; the one that can be loaded is the newer one
+    /// or has been well all along.
+    fn name_at(&self, manifest: &Path) -> Option<&Arc<str>> {
+        let here = || {
+            self.modules
+                .iter()
+                .filter(|(_, found)| found.manifests.iter().any(|path| path == manifest))
+        };
+        let well = here().find(|(_, found)| found.files.is_ok());
+        well.or_else(|| here().next()).map(|(name, _)| name)
+    }
 }
 
 /// The files of one module.
@@ -53,15 +71,20 @@ pub struct Files {
     pub manifest: Manifest,
 }
 
-/// Looks through a modules folder.
+/// Looks through a modules folder, of which `before` is known: a module whose manifest cannot be read now is still called as it was.
 ///
 /// # Errors
 /// When the folder itself cannot be read, or there is too much below it.
-pub fn scan(folder: &Path, languages: &[Arc<dyn Language>]) -> Result<Scan, LoadError> {
+pub fn scan(
+    folder: &Path,
+    languages: &[Arc<dyn Language>],
+    before: &Scan,
+) -> Result<Scan, LoadError> {
     let walk = Walk::default();
     let mut look = Look {
         languages,
         walk: &walk,
+        before,
         found: BTreeMap::new(),
     };
     let mut lone: BTreeMap<String, Lone> = BTreeMap::new();
@@ -99,9 +122,20 @@ struct Lone {
     manifest: Option<PathBuf>,
 }
 
+/// A manifest, or what stands for one that is not there.
+struct Said {
+    /// Where it lies, or would lie.
+    path: PathBuf,
+    /// What it says.
+    manifest: Result<Manifest, LoadError>,
+    /// What its module is called.
+    name: Arc<str>,
+}
+
 struct Look<'a> {
     languages: &'a [Arc<dyn Language>],
     walk: &'a Walk,
+    before: &'a Scan,
     /// By name; more than one of a name is an error that names them.
     found: BTreeMap<Arc<str>, Vec<(PathBuf, Found)>>,
 }
@@ -113,21 +147,47 @@ impl Look<'_> {
             .position(|language| language.endings().contains(&ending))
     }
 
-    fn add(&mut self, fallback: &str, at: PathBuf, files: Result<Files, LoadError>) {
-        let found = match files {
-            Ok(files) => Found {
-                hash: hash(&files),
-                files: Ok(Arc::new(files)),
-            },
-            Err(e) => Found {
-                hash: *blake3::hash(e.message.as_bytes()).as_bytes(),
-                files: Err(e),
-            },
+    /// The manifest at a place. One that is refused changes nothing, the name neither: what runs by it is not gone, only because a key in it is wrong.
+    fn said(&self, path: PathBuf, is_there: bool, fallback: &str) -> Said {
+        let text = if is_there {
+            manifest_text(&path)
+        } else {
+            Ok(String::new())
         };
-        let name = found
-            .files
-            .as_ref()
-            .map_or_else(|_| fallback.into(), |files| Arc::clone(&files.name));
+        let manifest = match &text {
+            Ok(text) => Manifest::parse(&path, text),
+            Err(e) => Err(e.clone()),
+        };
+        let name = match (&manifest, &text) {
+            (Ok(manifest), _) => manifest.name.as_deref().map(Arc::from),
+            (Err(_), text) => self.before.name_at(&path).cloned().or_else(|| {
+                let text = text.as_ref().ok()?;
+                Manifest::name_in(text).map(Arc::from)
+            }),
+        };
+        Said {
+            path,
+            manifest,
+            name: name.unwrap_or_else(|| fallback.into()),
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: Arc<str>,
+        manifest: PathBuf,
+        at: PathBuf,
+        files: Result<Files, LoadError>,
+    ) {
+        let hash = match &files {
+            Ok(files) => hash(files),
+            Err(e) => *blake3::hash(e.message.as_bytes()).as_bytes(),
+        };
+        let found = Found {
+            hash,
+            files: files.map(Arc::new),
+            manifests: vec![manifest],
+        };
         self.found.entry(name).or_default().push((at, found));
     }
 
@@ -135,15 +195,23 @@ impl Look<'_> {
         let Some(at) = lone.code.first().or(lone.manifest.as_ref()).cloned() else {
             return;
         };
-        let files = self.lone_files(stem, &lone);
-        self.add(stem, at, files);
+        let path = at.with_extension("toml");
+        let Said {
+            path,
+            manifest,
+            name,
+        } = self.said(path, lone.manifest.is_some(), stem);
+        let files = manifest.and_then(|manifest| self.lone_files(stem, &name, &lone, manifest));
+        self.add(name, path, at, files);
     }
 
-    fn lone_files(&self, stem: &str, lone: &Lone) -> Result<Files, LoadError> {
-        let manifest = lone.manifest.as_deref().map_or_else(
-            || Ok(Manifest::default()),
-            |path| Manifest::parse(path, &manifest_text(path)?),
-        )?;
+    fn lone_files(
+        &self,
+        stem: &str,
+        name: &Arc<str>,
+        lone: &Lone,
+        manifest: Manifest,
+    ) -> Result<Files, LoadError> {
         let entry = match (&manifest.entry, &lone.code[..]) {
             (Some(entry), code) => code
                 .iter()
@@ -171,41 +239,38 @@ impl Look<'_> {
                 )));
             }
         };
-        self.files(stem, entry.clone(), None, manifest)
+        self.files(name, entry.clone(), None, manifest)
     }
 
-    fn folder(&mut self, folder: &Path, name: &str) {
-        let manifest_path = folder.join("module.toml");
-        let files = if manifest_path.exists() {
-            self.folder_files(folder, name, &manifest_path)
-        } else {
+    fn folder(&mut self, folder: &Path, own_name: &str) {
+        let path = folder.join("module.toml");
+        let is_there = path.exists();
+        let has_code = is_there || {
             match self.has_code(folder) {
-                // The folder of a guest that has not been built yet, or of something else.
-                Ok(false) => return,
-                Ok(true) => self.folder_files(folder, name, &manifest_path),
-                Err(e) => Err(e),
+                Ok(has_code) => has_code,
+                Err(e) => {
+                    self.add(own_name.into(), path, folder.to_owned(), Err(e));
+                    return;
+                }
             }
         };
-        self.add(name, folder.to_owned(), files);
-    }
-
-    fn folder_files(
-        &self,
-        folder: &Path,
-        name: &str,
-        manifest_path: &Path,
-    ) -> Result<Files, LoadError> {
-        let manifest = if manifest_path.exists() {
-            Manifest::parse(manifest_path, &manifest_text(manifest_path)?)?
-        } else {
-            Manifest::default()
-        };
-        let entry = if let Some(entry) = &manifest.entry {
-            folder.join(entry)
-        } else {
-            self.default_entry(folder, name)?
-        };
-        self.files(name, entry, Some(folder), manifest)
+        if !has_code {
+            // The folder of a guest that has not been built yet, or of something else.
+            return;
+        }
+        let Said {
+            path,
+            manifest,
+            name,
+        } = self.said(path, is_there, own_name);
+        let files = manifest.and_then(|manifest| {
+            let entry = match &manifest.entry {
+                Some(entry) => folder.join(entry),
+                None => self.default_entry(folder, own_name)?,
+            };
+            self.files(&name, entry, Some(folder), manifest)
+        });
+        self.add(name, path, folder.to_owned(), files);
     }
 
     fn default_entry(&self, folder: &Path, name: &str) -> Result<PathBuf, LoadError> {
@@ -247,12 +312,11 @@ impl Look<'_> {
 
     fn files(
         &self,
-        fallback: &str,
+        name: &Arc<str>,
         entry: PathBuf,
         folder: Option<&Path>,
         manifest: Manifest,
     ) -> Result<Files, LoadError> {
-        let name = manifest.name.as_deref().unwrap_or(fallback);
         check_name(&entry, name)?;
         let ending = entry.extension().and_then(|e| e.to_str()).unwrap_or("");
         let language = self.language_of(ending).ok_or_else(|| {
@@ -279,7 +343,7 @@ impl Look<'_> {
             }
         }
         Ok(Files {
-            name: name.into(),
+            name: Arc::clone(name),
             language,
             entry,
             code,
@@ -311,6 +375,7 @@ impl Look<'_> {
                     let twice = Found {
                         hash: *blake3::hash(problem.as_bytes()).as_bytes(),
                         files: Err(LoadError::new(problem)),
+                        manifests: found.into_iter().flat_map(|(_, f)| f.manifests).collect(),
                     };
                     return Some((name, twice));
                 }
@@ -364,244 +429,4 @@ fn hash(files: &Files) -> [u8; 32] {
     }
     part(format!("{:?}", files.manifest).as_bytes());
     *hasher.finalize().as_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::ScriptLanguage;
-
-    /// A second language, so that one module can be there twice.
-    struct Other;
-
-    impl Language for Other {
-        fn name(&self) -> &'static str {
-            "other"
-        }
-        fn endings(&self) -> &'static [&'static str] {
-            &["other"]
-        }
-        fn memory_mib(&self) -> u32 {
-            1
-        }
-        fn belongs(&self, _file: &Path) -> bool {
-            false
-        }
-        fn maker(&self, folder: &Path) -> Option<String> {
-            let known = folder.join("recipe").is_file();
-            known.then(|| format!("`cook {}/` makes it", folder.display()))
-        }
-        fn prepare(
-            &self,
-            _source: &crate::replica::Source,
-            _probe: crate::context::Context,
-        ) -> Result<Arc<dyn crate::replica::Prepared>, LoadError> {
-            Err(LoadError::new("never"))
-        }
-    }
-
-    fn look(files: &[(&str, &str)]) -> BTreeMap<String, Result<Arc<Files>, String>> {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let languages: [Arc<dyn Language>; 2] = [Arc::new(ScriptLanguage), Arc::new(Other)];
-        let prefix = format!("{}/", root.path().display());
-        scan(root.path(), &languages)
-            .unwrap()
-            .modules
-            .into_iter()
-            .map(|(name, found)| {
-                let files = found.files.map_err(|e| e.message.replace(&prefix, ""));
-                (name.to_string(), files)
-            })
-            .collect()
-    }
-
-    fn problem(files: &[(&str, &str)], name: &str) -> String {
-        look(files)[name].clone().unwrap_err()
-    }
-
-    #[test]
-    fn what_is_no_regular_file_is_refused_and_never_waited_for() {
-        let root = tempfile::tempdir().unwrap();
-        let fifo = |name: &str| {
-            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-            let kind = rustix::fs::FileType::Fifo;
-            rustix::fs::mknodat(rustix::fs::CWD, root.path().join(name), kind, mode, 0).unwrap();
-        };
-        std::fs::create_dir(root.path().join("arena")).unwrap();
-        for name in ["pipe.script", "hello.toml", "arena/arena.script"] {
-            fifo(name);
-        }
-        let _socket =
-            std::os::unix::net::UnixListener::bind(root.path().join("listens.script")).unwrap();
-        std::os::unix::fs::symlink("/dev/zero", root.path().join("zero.script")).unwrap();
-        let real = root.path().join("real.txt");
-        std::fs::write(root.path().join("hello.script"), "").unwrap();
-        std::fs::write(&real, "action a echo").unwrap();
-        std::os::unix::fs::symlink(&real, root.path().join("linked.script")).unwrap();
-        let languages: [Arc<dyn Language>; 1] = [Arc::new(ScriptLanguage)];
-        let found = scan(root.path(), &languages).unwrap().modules;
-        for (name, what) in [
-            ("pipe", "a FIFO"),
-            ("hello", "a FIFO"),
-            ("arena", "a FIFO"),
-            ("listens", "a socket"),
-            ("zero", "a device"),
-        ] {
-            let refused = found[name].files.as_ref().unwrap_err();
-            assert!(
-                refused.message.contains(what),
-                "{name}: {}",
-                refused.message
-            );
-        }
-        assert!(found["linked"].files.is_ok(), "a link to a regular file");
-    }
-
-    #[test]
-    fn a_folder_with_too_much_in_it_is_refused_by_its_name_and_its_neighbours_are_not() {
-        let root = tempfile::tempdir().unwrap();
-        let languages: [Arc<dyn Language>; 1] = [Arc::new(ScriptLanguage)];
-        let fill = |folder: &Path, number: usize| {
-            std::fs::create_dir_all(folder).unwrap();
-            for n in 0..number {
-                std::fs::write(folder.join(format!("{n}.png")), "").unwrap();
-            }
-        };
-        let write = |path: &str| {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
-        };
-        write("crowd/crowd.script");
-        write("small.script");
-        fill(&root.path().join("crowd/a/b"), walk::ENTRIES_MAX / 2);
-        let just = scan(root.path(), &languages).unwrap();
-        assert!(just.modules["crowd"].files.is_ok());
-        fill(&root.path().join("crowd/c"), walk::ENTRIES_MAX / 2);
-        fill(&root.path().join("pictures"), walk::ENTRIES_MAX + 1);
-        let found = scan(root.path(), &languages).unwrap().modules;
-        for name in ["crowd", "pictures"] {
-            let refused = &found[name].files.as_ref().unwrap_err().message;
-            let begin = format!(
-                "{}: more than 4096 files and folders",
-                root.path().join(name).display()
-            );
-            assert!(refused.starts_with(&begin), "{refused}");
-        }
-        assert!(found["small"].files.is_ok());
-    }
-
-    #[test]
-    fn lone_files_and_folders_are_modules() {
-        let found = look(&[
-            ("hello.script", "action a echo"),
-            ("hello.toml", "queue_max = 7"),
-            ("arena/arena.script", ""),
-            ("arena/rules/shots.script", ""),
-            ("arena/target/deep.script", ""),
-            ("arena/readme.md", ""),
-            (
-                "deep/module.toml",
-                "name = \"room\"\nentry = \"src/main.script\"",
-            ),
-            ("deep/src/main.script", ""),
-            ("notes/readme.md", ""),
-            ("unbuilt/Cargo.toml", ""),
-            ("hello.test.script", ""),
-            (".hidden.script", ""),
-            ("backup.script~", ""),
-            ("readme.md", ""),
-        ]);
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["arena", "hello", "room"]);
-        let hello = found["hello"].as_ref().unwrap();
-        assert_eq!(hello.manifest.queue_max, Some(7));
-        assert!(hello.folder.is_none());
-        let arena = found["arena"].as_ref().unwrap();
-        let others: Vec<_> = arena.others.keys().collect();
-        assert_eq!(others, [Path::new("rules/shots.script")]);
-    }
-
-    #[test]
-    fn what_is_ambiguous_or_missing_is_named() {
-        assert_eq!(
-            problem(&[("a.script", ""), ("a.other", "")], "a"),
-            "two modules are named `a`: a.other and a.script; say in a.toml which is the `entry`, or rename one"
-        );
-        assert_eq!(
-            problem(&[("a.script", ""), ("a/a.script", "")], "a"),
-            "two modules are named `a`: a and a.script"
-        );
-        assert_eq!(
-            problem(&[("a/a.script", ""), ("a/a.other", "")], "a"),
-            "a/a.script and a/a.other are both there: say in a/module.toml which is the `entry`"
-        );
-        assert_eq!(
-            problem(&[("a/module.toml", "")], "a"),
-            "a: there is none of a.script, a.other, and its module.toml names no `entry`"
-        );
-        assert_eq!(
-            problem(&[("a.toml", "")], "a"),
-            "a.toml: there is no module `a` beside it"
-        );
-        assert_eq!(
-            problem(
-                &[("a/module.toml", "entry = \"b.other\""), ("a/recipe", "")],
-                "a"
-            ),
-            "a/b.other is not there yet; `cook a/` makes it"
-        );
-        assert_eq!(
-            problem(&[("a/module.toml", ""), ("a/recipe", "")], "a"),
-            "a: there is none of a.script, a.other, and its module.toml names no `entry`; `cook a/` makes it"
-        );
-        assert_eq!(
-            problem(&[("a/module.toml", "entry = \"../b.script\"")], "a"),
-            "a/module.toml:1: `entry` stays inside the module's folder, `../b.script` does not"
-        );
-        assert_eq!(
-            problem(&[("a b.script", "")], "a b"),
-            "a b.script: a module's name has 1 to 64 letters, digits, `-` or `_`, `a b` has not"
-        );
-        assert!(problem(&[("a.script", ""), ("a.toml", "x = 1")], "a").starts_with("a.toml:1: "));
-    }
-
-    #[test]
-    fn the_manifest_says_which_of_two_is_run() {
-        let found = look(&[
-            ("a.script", ""),
-            ("a.other", ""),
-            ("a.toml", "entry = \"a.other\""),
-        ]);
-        assert_eq!(found["a"].as_ref().unwrap().language, 1);
-    }
-
-    #[test]
-    fn the_hash_changes_with_whatever_the_module_is_made_of() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("a");
-        std::fs::create_dir(&folder).unwrap();
-        let languages: [Arc<dyn Language>; 1] = [Arc::new(ScriptLanguage)];
-        let mut hashes = Vec::new();
-        for (file, text) in [
-            ("a.script", "action a echo"),
-            ("b.script", "# other"),
-            ("module.toml", "queue_max = 3"),
-            ("a.script", "action b echo"),
-        ] {
-            std::fs::write(folder.join(file), text).unwrap();
-            hashes.push(scan(root.path(), &languages).unwrap().modules["a"].hash);
-        }
-        std::fs::write(folder.join("module.toml"), "# why\nqueue_max = 3").unwrap();
-        std::fs::write(folder.join("readme.md"), "hello").unwrap();
-        let same = scan(root.path(), &languages).unwrap().modules["a"].hash;
-        assert_eq!(hashes.last(), Some(&same), "nothing that matters changed");
-        hashes.sort_unstable();
-        hashes.dedup();
-        assert_eq!(hashes.len(), 4);
-    }
 }

@@ -107,6 +107,12 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// What a manifest calls its module, also where other words in it are refused.
+    pub(crate) fn name_in(text: &str) -> Option<String> {
+        let table: toml::Table = text.parse().ok()?;
+        name(table.get("name")?).ok()
+    }
+
     /// Takes over what the code says of itself, where the file says nothing.
     ///
     /// # Errors

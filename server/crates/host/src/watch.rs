@@ -112,6 +112,7 @@ mod tests {
                     let found = Found {
                         hash: [*hash; 32],
                         files: Err(LoadError::new("")),
+                        manifests: Vec::new(),
                     };
                     (Arc::from(*name), found)
                 })

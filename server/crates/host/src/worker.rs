@@ -211,7 +211,8 @@ impl Shared {
     fn queue(self: &Rc<Self>, call: Call) {
         let station = self.stations.borrow().get(&call.to).cloned();
         let Some(station) = station else {
-            self.answer(call.answer, Answered::not_run(NotRun::Unknown));
+            // It has moved since its caller found it in the catalog, or is going.
+            self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
             return;
         };
         if !station.code().healthy.load(Ordering::Relaxed) {

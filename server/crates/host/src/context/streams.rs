@@ -5,9 +5,8 @@ use cohnect_capabilities::{ClientId, Delivery, Effect, Error, Result};
 
 use super::Entered;
 use super::clients::{check_size, check_topic, cut};
+use crate::limits::ITEM_OVERHEAD;
 
-/// Stream id and kind before an item.
-const ITEM_OVERHEAD: usize = 5;
 /// The most text that ends a topic, in bytes: what a message to a person needs.
 const REASON_BYTES_MAX: usize = 255;
 

@@ -1,10 +1,32 @@
-//! `timers`: wake-ups of the calling instance, by name. Setting and cancelling are effects, so a look goes through the outbox first.
+//! `timers`: wake-ups of the calling instance, by name. Setting and cancelling are effects, so a look goes to what the call has left first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cohnect_capabilities::timers::{DATA_BYTES_MAX, NAME_BYTES_MAX, PERIOD_US_MIN, TIMERS_MAX};
 use cohnect_capabilities::{DurationUs, Effect, Error, Result, TimestampUs};
 
 use super::Entered;
+
+/// What the timers in the outbox change. The outbox holds them in order; a look through it for each timer would cost the square of their number.
+#[derive(Debug, Default)]
+pub(super) struct PendingTimers {
+    /// By name, when it is due; none: it was cancelled.
+    by_name: BTreeMap<Arc<str>, Option<TimestampUs>>,
+    /// How many times one was set that was not.
+    added: usize,
+    /// How many times one was cancelled.
+    cancelled: usize,
+}
+
+impl PendingTimers {
+    /// The outbox has been emptied.
+    pub(super) fn clear(&mut self) {
+        self.by_name.clear();
+        (self.added, self.cancelled) = (0, 0);
+    }
+}
 
 impl Entered<'_> {
     /// `timers.set`
@@ -32,7 +54,11 @@ impl Entered<'_> {
     pub fn timers_cancel(&mut self, name: &str) -> bool {
         let set = self.timers_due(name).is_ok();
         if set {
-            self.keep(Effect::TimerCancel { name: name.into() });
+            let name: Arc<str> = name.into();
+            let pending = &mut self.context.pending_timers;
+            pending.by_name.insert(Arc::clone(&name), None);
+            pending.cancelled += 1;
+            self.keep(Effect::TimerCancel { name });
         }
         set
     }
@@ -42,17 +68,8 @@ impl Entered<'_> {
     /// # Errors
     /// `NotFound` when it is not set.
     pub fn timers_due(&self, name: &str) -> Result<TimestampUs> {
-        let pending = self.context.outbox.iter().rev().find_map(|effect| {
-            if let Effect::TimerSet { name: n, delay, .. } = effect {
-                (**n == *name).then(|| Ok(self.context.arming.wall_us.saturating_add(*delay)))
-            } else if let Effect::TimerCancel { name: n } = effect {
-                (**n == *name).then_some(Err(Error::NotFound))
-            } else {
-                None
-            }
-        });
-        if let Some(due) = pending {
-            return due;
+        if let Some(pending) = self.context.pending_timers.by_name.get(name) {
+            return pending.ok_or(Error::NotFound);
         }
         self.timers()
             .get(name)
@@ -87,21 +104,82 @@ impl Entered<'_> {
                 data.len() as u64,
             ));
         }
-        let pending = self
-            .context
-            .outbox
-            .iter()
-            .filter(|effect| matches!(effect, Effect::TimerSet { .. }))
-            .count();
-        let set = self.timers().len() + pending;
-        if set >= TIMERS_MAX && !self.timers().contains_key(name) {
+        let is_set = self.timers_due(name).is_ok();
+        let set = self.timers().len() + self.context.pending_timers.added;
+        let set = set.saturating_sub(self.context.pending_timers.cancelled);
+        if !is_set && set >= TIMERS_MAX {
             return Err(Error::limit("timers", TIMERS_MAX as u64, set as u64 + 1));
         }
+        let name: Arc<str> = name.into();
         self.leave(Effect::TimerSet {
-            name: name.into(),
+            name: Arc::clone(&name),
             delay,
             periodic,
             data,
-        })
+        })?;
+        let due_at = self.context.arming.wall_us.saturating_add(delay);
+        let pending = &mut self.context.pending_timers;
+        pending.by_name.insert(name, Some(due_at));
+        pending.added += usize::from(!is_set);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{Context, Timer};
+    use crate::function::HostFunction;
+    use crate::seeded::Seeded;
+    use crate::testing::World;
+
+    fn set(context: &mut Context, name: &str) -> Result<()> {
+        let mut entered = context.enter(HostFunction::TimersSet)?;
+        entered.timers_set(name, 1_000, Bytes::new())
+    }
+
+    fn cancel(context: &mut Context, name: &str) -> bool {
+        let mut entered = context.enter(HostFunction::TimersCancel).unwrap();
+        entered.timers_cancel(name)
+    }
+
+    #[test]
+    fn only_timers_that_are_set_at_once_count_against_their_number() {
+        let world = World::new();
+        let charter = world.charter("a", false);
+        let timers = Arc::clone(&charter.timers);
+        let timer = Timer {
+            due_at: 7,
+            period_us: None,
+            data: Bytes::new(),
+        };
+        for n in 0..TIMERS_MAX - 2 {
+            let name = n.to_string().into();
+            timers.lock().unwrap().insert(name, timer.clone());
+        }
+        let mut context = Context::new(charter, Box::new(Seeded::new(&[7; 32], 0)));
+        let refused = Err(Error::limit("timers", 4_096, 4_097));
+        for _ in 0..2 {
+            context.arm(world.arming(false));
+            for _ in 0..10 {
+                assert_eq!(set(&mut context, "0"), Ok(()), "it moves");
+                assert_eq!(set(&mut context, "a"), Ok(()), "it moves");
+            }
+            assert!(cancel(&mut context, "a"));
+            assert!(!cancel(&mut context, "a"));
+            for name in ["b", "c"] {
+                assert_eq!(set(&mut context, name), Ok(()));
+            }
+            assert_eq!(set(&mut context, "d"), refused);
+            assert!(cancel(&mut context, "1"));
+            assert_eq!(set(&mut context, "1"), Ok(()));
+            assert_eq!(set(&mut context, "d"), refused);
+            assert!(cancel(&mut context, "c"));
+            assert_eq!(set(&mut context, "d"), Ok(()));
+            assert_eq!(context.take_outbox().len(), 27);
+        }
+        let entered = context.enter(HostFunction::TimersDue).unwrap();
+        assert_eq!(entered.timers_due("0"), Ok(7), "it is the home's to do");
+        assert_eq!(entered.timers_due("d"), Err(Error::NotFound));
     }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::check::check;
 use super::{Change, Custodian, Report, Setup};
-use crate::catalog::Catalogs;
+use crate::catalog::{Catalog, Catalogs};
 use crate::deadline::Ticker;
 use crate::export::{Export, Request, Returned, ServerEvent};
 use crate::home::Home;
@@ -35,6 +35,8 @@ impl Waker for Awake {
 
 struct Rig {
     folder: TempDir,
+    /// What was found there last.
+    before: Scan,
     world: Arc<World>,
     custodian: Custodian,
     homes: Homes,
@@ -86,6 +88,11 @@ impl Homes {
     /// The answer of the copy that a client of this shard meets.
     fn ask(&mut self, shard: u16, module: &str, action: &str) -> String {
         let catalog = self.catalogs.newest();
+        self.ask_by(&catalog, shard, module, action)
+    }
+
+    /// The same for a caller who has this catalog.
+    fn ask_by(&mut self, catalog: &Catalog, shard: u16, module: &str, action: &str) -> String {
         let Some(module) = catalog.module(module) else {
             return "unknown".into();
         };
@@ -147,6 +154,7 @@ impl Rig {
         };
         let rig = Self {
             folder: tempfile::tempdir().unwrap(),
+            before: Scan::default(),
             custodian: Custodian::new(setup),
             homes: Homes {
                 post,
@@ -172,13 +180,14 @@ impl Rig {
 
     fn scan(&self) -> Scan {
         let languages: [Arc<dyn Language>; 1] = [Arc::new(ScriptLanguage)];
-        scan(self.folder.path(), &languages).unwrap()
+        scan(self.folder.path(), &languages, &self.before).unwrap()
     }
 
     fn apply(&mut self) -> BTreeMap<String, Change> {
         let scan = self.scan();
         let reports = self.homes.drive(self.custodian.apply(&scan));
         self.homes.turn();
+        self.before = scan;
         reports
             .into_iter()
             .map(|Report { module, change, .. }| (module.to_string(), change))
@@ -281,8 +290,11 @@ fn a_module_that_changes_its_placement_moves() {
     let mut rig = Rig::new(&[("a.script", COUNTER), ("a.toml", "shard = 0")]);
     rig.apply();
     assert_eq!(rig.ask("a", "w"), "1:1");
+    let old = rig.homes.catalogs.newest();
     rig.write("a.toml", "shard = 1");
     assert_eq!(rig.apply()["a"], Change::Swapped(2));
+    let late = rig.homes.ask_by(&old, 0, "a", "w");
+    assert_eq!(late, "Unavailable", "it is there, and may be asked again");
     assert_eq!(rig.ask("a", "w"), "2:1", "it began empty");
     assert_eq!(rig.homes.homes[0].poll_timeout(), None);
     rig.write("a.toml", "placement = \"per-shard\"");
@@ -507,4 +519,27 @@ fn a_module_that_is_broken_at_the_start_is_unavailable_until_it_is_mended() {
     std::fs::remove_file(rig.folder.path().join("c.script")).unwrap();
     rig.apply();
     assert_eq!(rig.ask("c", "w"), "unknown");
+}
+
+#[test]
+fn a_module_with_a_name_of_its_own_goes_on_while_its_files_are_wrong() {
+    let well = "name = \"game\"\nentry = \"main.script\"";
+    let mut rig = Rig::new(&[("arena/module.toml", well), ("arena/main.script", COUNTER)]);
+    assert_eq!(rig.apply()["game"], Change::Loaded(1));
+    assert_eq!(rig.ask("game", "w"), "1:1");
+    let main = rig.folder.path().join("arena/main.script");
+    let wrongs = ["name = \"game\"\nquite = 1", "name = \"gam", well];
+    for (n, wrong) in (2..).zip(wrongs) {
+        rig.write("arena/module.toml", wrong);
+        if wrong == well {
+            std::fs::remove_file(&main).unwrap();
+        }
+        let said = rig.apply();
+        assert!(matches!(said["game"], Change::Refused(_)), "{said:?}");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert_eq!(rig.ask("game", "w"), format!("1:{n}"), "{wrong}");
+    }
+    rig.write("arena/main.script", COUNTER);
+    assert!(rig.apply().is_empty(), "nothing has changed after all");
+    assert_eq!(rig.ask("game", "w"), "1:5");
 }

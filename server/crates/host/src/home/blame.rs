@@ -8,7 +8,7 @@ use super::body::Body;
 use crate::context::Identity;
 use crate::escaped::Escaped;
 use crate::export::{Export, Fault, MessageVerdict, Outcome, PacketVerdict, Returned};
-use crate::limits::{BROADCAST_OVERHEAD, MESSAGE_BYTES_MAX};
+use crate::limits::{BROADCAST_OVERHEAD, ITEM_OVERHEAD, MESSAGE_BYTES_MAX};
 
 /// Longest circle of lines that is recognized.
 const PERIOD_MAX: usize = 3;
@@ -83,9 +83,9 @@ fn too_large(export: &Export, returned: &Returned) -> Option<String> {
             ))
         }
         (Export::Subscribe { topic, .. }, Returned::Subscribed(Ok(Some(item)))) => {
-            let bytes = over(item, 0)?;
+            let bytes = over(item, ITEM_OVERHEAD)?;
             Some(format!(
-                "the first item of \"{topic}\" has {bytes} bytes, and {bound}: it is lost"
+                "the first item of \"{topic}\" has {bytes} bytes with the {ITEM_OVERHEAD} before it, and {bound}: it is lost"
             ))
         }
         _ => None,
@@ -193,6 +193,21 @@ mod tests {
         assert_eq!(too_large(&export, &replace(fits)), None);
         let text = too_large(&export, &replace(fits + 1)).unwrap();
         assert!(text.contains("\"chat/a\" has 1101 bytes"), "{text}");
+    }
+
+    #[test]
+    fn a_first_item_counts_with_what_stands_before_it() {
+        let export = Export::Subscribe {
+            topic: "scores".into(),
+            client: Client::default(),
+            arguments: Bytes::new(),
+        };
+        let first = |bytes| Returned::Subscribed(Ok(Some(vec![0; bytes].into())));
+        let fits = MESSAGE_BYTES_MAX - ITEM_OVERHEAD;
+        assert_eq!(too_large(&export, &first(fits)), None);
+        let text = too_large(&export, &first(fits + 1)).unwrap();
+        assert!(text.contains("\"scores\" has 1101 bytes"), "{text}");
+        assert!(text.ends_with("it is lost"), "{text}");
     }
 
     #[test]

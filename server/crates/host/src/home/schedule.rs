@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use cohnect_capabilities::mailbox::Place;
 use cohnect_capabilities::signals::Signal;
 use cohnect_capabilities::{Effect, TimestampUs};
@@ -16,7 +17,7 @@ use crate::now::Now;
 
 /// Calls of its own timers that may wait for one replica: the timers themselves are bounded, but periodic ones come again and again. What is due
 /// beyond that stays set until these have run.
-const TIMERS_QUEUED_MAX: u32 = 64;
+const TIMERS_QUEUED_MAX: usize = 64;
 /// A background step that failed begins anew after this time: long enough not to fill the log.
 const STEP_PAUSE_US: u64 = 1_000_000;
 
@@ -38,11 +39,13 @@ enum Step {
 /// What one replica does by itself.
 #[derive(Debug)]
 pub(crate) struct Schedule {
+    /// A timer stays in here until its call begins: one that finds no replica, or goes with its queue, is not lost.
     timers: Arc<Mutex<Timers>>,
-    /// The timers by when they are due; this and the map hold the same.
+    /// The timers by when they are due, without those that are queued. A replica of other code may share the map, so it is asked again before one runs.
     due: BTreeSet<(TimestampUs, Arc<str>)>,
     on_timer: bool,
-    timers_queued: u32,
+    /// The timers that are queued as calls.
+    queued: BTreeSet<(TimestampUs, Arc<str>)>,
     pulse: Option<Pulse>,
     step: Step,
     /// The next step is the first of its replica.
@@ -62,7 +65,7 @@ impl Schedule {
             timers,
             due: BTreeSet::new(),
             on_timer: false,
-            timers_queued: 0,
+            queued: BTreeSet::new(),
             pulse: None,
             step: Step::None,
             fresh: true,
@@ -92,7 +95,9 @@ impl Schedule {
 
     /// The replica ended; a fresh one begins its background anew.
     pub(crate) fn restart(&mut self, exports: &Exports, now: Now) {
-        if exports.background && self.step != Step::Queued {
+        // A step that ended its replica is due already, after a pause.
+        let is_due = matches!(self.step, Step::Queued | Step::AnewAt(_));
+        if exports.background && !is_due {
             self.step = Step::At(now.monotonic_us);
         }
         self.fresh = true;
@@ -147,7 +152,7 @@ impl Schedule {
 
     /// Queues what is due.
     pub(crate) fn poll(&mut self, now: Now, mut queue: impl FnMut(Export)) {
-        while self.timers_queued < TIMERS_QUEUED_MAX
+        while self.queued.len() < TIMERS_QUEUED_MAX
             && self
                 .due
                 .first()
@@ -156,10 +161,11 @@ impl Schedule {
             let Some((due_at, name)) = self.due.pop_first() else {
                 break;
             };
-            if let Some(data) = self.fire(&name, due_at, now)
-                && self.on_timer
-            {
-                self.timers_queued += 1;
+            if !self.on_timer {
+                // Nobody wants to hear of it.
+                self.fire(&name, due_at, now);
+            } else if self.queued.insert((due_at, Arc::clone(&name))) {
+                let data = Bytes::new();
                 queue(Export::Timer { name, data, due_at });
             }
         }
@@ -182,7 +188,7 @@ impl Schedule {
 
     /// The next monotonic moment at which something is due; none when nothing is.
     pub(crate) fn next_us(&self, now: Now) -> Option<u64> {
-        let timer = (self.timers_queued < TIMERS_QUEUED_MAX)
+        let timer = (self.queued.len() < TIMERS_QUEUED_MAX)
             .then(|| self.due.first())
             .flatten()
             .map(|(due_at, _)| now.monotonic_of(*due_at));
@@ -197,9 +203,16 @@ impl Schedule {
         [timer, tick, step].into_iter().flatten().min()
     }
 
-    /// A call of its own begins: fills in what is known only now.
-    pub(crate) fn begin(&mut self, export: &mut Export, now: Now) {
-        if let Export::Step(wake) = export
+    /// A call of its own begins: fills in what is known only now. False when there is nothing to run any more: a timer that was cancelled or moved while it
+    /// was queued, or that a replica of other code has heard of.
+    #[must_use]
+    pub(crate) fn begin(&mut self, export: &mut Export, now: Now) -> bool {
+        if let Export::Timer { name, data, due_at } = export {
+            let Some(fired) = self.fire(name, *due_at, now) else {
+                return false;
+            };
+            *data = fired;
+        } else if let Export::Step(wake) = export
             && *wake != Wake::Stopping
         {
             *wake = if core::mem::take(&mut self.fresh) {
@@ -212,12 +225,21 @@ impl Schedule {
         } else if let (Export::Tick(tick), Some(pulse)) = (export, &mut self.pulse) {
             *tick = pulse.take(now);
         }
+        true
     }
 
-    /// A call ended.
+    /// A call ended, or could not begin.
     pub(crate) fn finish(&mut self, export: &Export, outcome: &Outcome, now: Now) {
-        if let Export::Timer { .. } = export {
-            self.timers_queued = self.timers_queued.saturating_sub(1);
+        if let Export::Timer { name, due_at, .. } = export {
+            let key = (*due_at, Arc::clone(name));
+            let is_set = self
+                .timers()
+                .get(name)
+                .is_some_and(|timer| timer.due_at == *due_at);
+            if self.queued.remove(&key) && is_set {
+                // It has not begun.
+                self.due.insert(key);
+            }
         } else if let (Export::Tick(_), Some(pulse)) = (export, &mut self.pulse) {
             pulse.ran();
         } else if let Export::Step(wake) = export
@@ -241,6 +263,7 @@ impl Schedule {
             .timers()
             .iter()
             .map(|(name, timer)| (timer.due_at, Arc::clone(name)))
+            .filter(|timer| !self.queued.contains(timer))
             .collect();
         self.due = due;
     }
@@ -266,6 +289,7 @@ impl Schedule {
         }
     }
 
+    /// Takes a timer that is due for its call, if it is still set for this moment.
     fn fire(
         &mut self,
         name: &Arc<str>,
@@ -273,7 +297,9 @@ impl Schedule {
         now: Now,
     ) -> Option<cohnect_capabilities::Payload> {
         let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
-        let timer = timers.get_mut(name)?;
+        let timer = timers
+            .get_mut(name)
+            .filter(|timer| timer.due_at == due_at)?;
         let data = timer.data.clone();
         if let Some(period) = timer.period_us.filter(|period| *period > 0) {
             // Periods that nobody could keep up with are left out, not run one after the other.
@@ -322,10 +348,10 @@ pub(crate) const fn is_own(effect: &Effect) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use core::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::export::{Ending, Fault};
 
     const fn at(ms: u64) -> Now {
         Now {
@@ -370,9 +396,7 @@ mod tests {
     fn polled(schedule: &mut Schedule, now: Now) -> Vec<Export> {
         let mut queued = Vec::new();
         schedule.poll(now, |export| queued.push(export));
-        for export in &mut queued {
-            schedule.begin(export, now);
-        }
+        queued.retain_mut(|export| schedule.begin(export, now));
         queued
     }
 
@@ -450,6 +474,82 @@ mod tests {
         assert_eq!(s.next_us(at(35)), Some(40_000));
     }
 
+    fn queued(schedule: &mut Schedule, now: Now) -> Vec<Export> {
+        let mut queued = Vec::new();
+        schedule.poll(now, |export| queued.push(export));
+        queued
+    }
+
+    #[test]
+    fn a_timer_that_could_not_begin_stays_set() {
+        let mut s = schedule(&Exports {
+            timers: true,
+            ..Exports::default()
+        });
+        set(&mut s, "once", 10, false, at(0));
+        set(&mut s, "again", 10, true, at(0));
+        let refused = Err(Fault::Raised(String::new()));
+        for ms in [10, 15] {
+            let waiting = queued(&mut s, at(ms));
+            assert_eq!(names(&waiting), ["again", "once"]);
+            assert!(queued(&mut s, at(ms)).is_empty(), "they are queued");
+            s.index();
+            assert!(queued(&mut s, at(ms)).is_empty(), "they still are");
+            for export in &waiting {
+                s.finish(export, &refused, at(ms));
+            }
+        }
+        assert_eq!(s.next_us(at(15)), Some(10_000));
+        let ran = polled(&mut s, at(15));
+        assert_eq!(names(&ran), ["again", "once"]);
+        for export in &ran {
+            s.finish(export, &Ok(Returned::Nothing), at(15));
+        }
+        assert_eq!(s.next_us(at(15)), Some(20_000), "the next period");
+        assert_eq!(names(&polled(&mut s, at(20))), ["again"]);
+    }
+
+    #[test]
+    fn a_timer_that_is_moved_or_cancelled_while_it_is_queued_does_not_come() {
+        let mut s = schedule(&Exports {
+            timers: true,
+            ..Exports::default()
+        });
+        set(&mut s, "moved", 10, false, at(0));
+        set(&mut s, "gone", 10, false, at(0));
+        let mut waiting = queued(&mut s, at(10));
+        set(&mut s, "moved", 20, false, at(10));
+        let name = "gone".into();
+        s.absorb(&mut vec![Effect::TimerCancel { name }], 0, at(10));
+        for export in &mut waiting {
+            assert!(!s.begin(export, at(11)));
+            s.finish(export, &Ok(Returned::Nothing), at(11));
+        }
+        assert_eq!(s.next_us(at(11)), Some(30_000));
+        assert_eq!(names(&polled(&mut s, at(30))), ["moved"]);
+    }
+
+    #[test]
+    fn two_schedules_over_the_same_timers_tell_each_once_and_when_it_is_due() {
+        let exports = Exports {
+            timers: true,
+            ..Exports::default()
+        };
+        let mut old = schedule(&exports);
+        for name in ["a", "b", "c"] {
+            set(&mut old, name, 10, false, at(0));
+        }
+        let timers = Arc::clone(old.timers_shared());
+        let mut new = Schedule::new(timers, &exports, &Limits::of(false, 16), at(0));
+        let mut of_old = queued(&mut old, at(10));
+        assert!(old.begin(&mut of_old[0], at(10)));
+        assert_eq!(names(&polled(&mut new, at(10))), ["b", "c"]);
+        set(&mut new, "b", 10, false, at(10));
+        assert!(!old.begin(&mut of_old[1], at(11)), "it was set again");
+        assert!(!old.begin(&mut of_old[2], at(11)), "it has been told");
+        assert_eq!(names(&polled(&mut new, at(20))), ["b"]);
+    }
+
     #[test]
     fn timers_that_wait_in_the_queue_are_bounded() {
         let mut s = schedule(&Exports {
@@ -491,15 +591,18 @@ mod tests {
 
     #[test]
     fn a_step_that_failed_begins_anew_after_a_pause() {
-        let mut s = schedule(&background());
-        polled(&mut s, at(0));
-        stepped(
-            &mut s,
-            Err(crate::export::Fault::Raised("bug".into())),
-            at(0),
-        );
-        assert_eq!(s.next_us(at(0)), Some(STEP_PAUSE_US));
-        assert_eq!(names(&polled(&mut s, at(1_000))), ["started"]);
+        let raised = Fault::Raised("bug".into());
+        let ended = Fault::Ended(Ending::Trap, "bug".into());
+        for (fault, ends) in [(raised, false), (ended, true)] {
+            let mut s = schedule(&background());
+            polled(&mut s, at(0));
+            stepped(&mut s, Err(fault), at(0));
+            if ends {
+                s.restart(&background(), at(0));
+            }
+            assert_eq!(s.next_us(at(0)), Some(STEP_PAUSE_US));
+            assert_eq!(names(&polled(&mut s, at(1_000))), ["started"]);
+        }
     }
 
     #[test]
@@ -511,7 +614,7 @@ mod tests {
         s.poll(at(0), |export| queued.push(export));
         s.restart(&background(), at(0));
         assert_eq!(queued.len(), 1);
-        s.begin(&mut queued[0], at(0));
+        assert!(s.begin(&mut queued[0], at(0)));
         assert_eq!(names(&queued), ["started"]);
         assert!(polled(&mut s, at(0)).is_empty());
     }

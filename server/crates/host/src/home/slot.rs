@@ -26,12 +26,23 @@ use crate::order::Install;
 pub(crate) struct Ran {
     /// The outcome, or why it was not begun.
     pub(crate) outcome: Result<Outcome, NotRun>,
-    /// Whether a replica heard of it: not if there was none and none could be made.
-    pub(crate) heard: bool,
+    /// It is news that no replica has heard, since there was none and none could be made: it waits for one.
+    pub(crate) again: bool,
     /// Who ran it.
     pub(crate) identity: Arc<Identity>,
     /// What it left for others.
     pub(crate) effects: Vec<Effect>,
+}
+
+/// What becomes of a call that has come to its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It runs.
+    Run,
+    /// It waits until the circuit closes.
+    Hold,
+    /// It is not begun.
+    Refuse,
 }
 
 /// One replica's seat in its home.
@@ -135,6 +146,26 @@ impl Slot {
         Ok(slot)
     }
 
+    /// What becomes of a call: while the circuit is open nothing runs, and what happens once waits for it to close.
+    pub(crate) const fn turn(&self, export: &Export) -> Turn {
+        if !self.circuit.is_open() {
+            Turn::Run
+        } else if export.is_news() {
+            Turn::Hold
+        } else {
+            Turn::Refuse
+        }
+    }
+
+    /// What becomes of a call that waits for a replica that goes: that it goes is one of the events.
+    pub(crate) const fn last_turn(export: &Export) -> Turn {
+        if let Export::Event(_) = export {
+            Turn::Run
+        } else {
+            Turn::Refuse
+        }
+    }
+
     /// Runs one call to its end.
     pub(crate) async fn run(
         &mut self,
@@ -152,14 +183,16 @@ impl Slot {
         {
             let outcome = Err(Fault::Ended(Ending::Trap, text));
             return Ran {
-                heard: false,
+                again: export.is_news(),
                 ..self.ended(export, outcome, clock.now())
             };
         }
         let Some(body) = self.body.as_mut() else {
             return self.refuse(export, now);
         };
-        self.schedule.begin(export, now);
+        if !self.schedule.begin(export, now) {
+            return self.pass_over(export, now);
+        }
         let limits = &self.code.charter.limits;
         let wall = expires_us.map_or(limits.wall, |end| {
             limits
@@ -294,9 +327,21 @@ impl Slot {
         self.schedule.finish(export, &refused, now);
         Ran {
             outcome: Err(NotRun::Unavailable),
-            heard: false,
+            again: export.is_news(),
             identity: Arc::clone(&self.identity),
             effects: Vec::new(),
+        }
+    }
+
+    /// There is nothing left to run.
+    fn pass_over(&mut self, export: &Export, now: Now) -> Ran {
+        let outcome = Ok(Returned::Nothing);
+        self.schedule.finish(export, &outcome, now);
+        Ran {
+            outcome: Ok(outcome),
+            again: false,
+            identity: Arc::clone(&self.identity),
+            effects: core::mem::take(&mut self.left),
         }
     }
 
@@ -336,7 +381,7 @@ impl Slot {
         self.schedule.finish(export, &outcome, now);
         Ran {
             outcome: Ok(outcome),
-            heard: true,
+            again: false,
             identity: Arc::clone(&self.identity),
             effects,
         }
@@ -357,7 +402,7 @@ impl Slot {
         }
         Ran {
             outcome: Ok(outcome),
-            heard: true,
+            again: false,
             identity: Arc::clone(&self.identity),
             effects: core::mem::take(&mut self.left),
         }

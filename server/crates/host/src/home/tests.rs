@@ -201,7 +201,7 @@ fn calls_run_in_the_order_of_their_arrival() {
 #[test]
 fn a_copy_that_is_not_here_gives_the_call_back() {
     let mut rig = Rig::new(&[]);
-    assert_eq!(rig.push("nobody", "e", 1), Err(NotRun::Unknown));
+    assert_eq!(rig.push("nobody", "e", 1), Err(NotRun::Unavailable));
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn a_removed_replica_is_told_and_what_waited_is_answered() {
     });
     assert_eq!(came.try_recv(), Ok(()));
     assert!(rig.run_all().is_empty());
-    assert_eq!(rig.push("a", "e", 1), Err(NotRun::Unknown));
+    assert_eq!(rig.push("a", "e", 1), Err(NotRun::Unavailable));
     assert_eq!(rig.log()[2..], ["a: step stopping", "a: stop Unloaded"]);
     assert_eq!(rig.home.poll_timeout(), None);
 }

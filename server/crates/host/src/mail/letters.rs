@@ -89,11 +89,11 @@ impl Answered {
 /// Why a call was never begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotRun {
-    /// No such module, or copy.
+    /// No such module.
     Unknown,
     /// Its queue is full.
     Busy,
-    /// Its circuit is open, or it is going.
+    /// Its circuit is open, or it is going, or has gone to another home while the call was on its way. It may be asked again.
     Unavailable,
 }
 

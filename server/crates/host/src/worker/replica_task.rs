@@ -10,7 +10,7 @@ use super::station::Station;
 use super::{REPLACED, Shared};
 use crate::deadline::Ticker;
 use crate::export::{Ending, Export, Fault, StartReason, StopReason};
-use crate::home::slot::{Ran, Slot};
+use crate::home::slot::{Ran, Slot, Turn};
 use crate::mail::{Answer, Answered, Call, NotRun};
 use crate::order::Install;
 
@@ -22,9 +22,9 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
     };
     let mut own = VecDeque::new();
     let mut own_first = true;
+    let mut successions = station.successions();
     loop {
-        let now = shared.now();
-        slot.poll(now, |export| own.push_back(export));
+        // What it would do by itself is not for a replica that goes: what is still queued here goes with it, and timers stay set for the one that follows.
         if let Some(reason) = station.leaving() {
             say_goodbye(&shared, &station, &mut slot).await;
             stop(&shared, &mut slot, reason).await;
@@ -32,8 +32,15 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
         }
         if station.epoch() != epoch {
             stop(&shared, &mut slot, REPLACED).await;
+            station.succeed();
             return;
         }
+        if successions != station.successions() {
+            successions = station.successions();
+            slot.schedule.index();
+        }
+        let now = shared.now();
+        slot.poll(now, |export| own.push_back(export));
         if let Some(install) = station.next_order() {
             switch(&shared, &station, &mut slot, install).await;
             continue;
@@ -49,13 +56,7 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
         } else {
             None
         }
-        .or_else(|| {
-            if slot.circuit.is_open() {
-                station.next_refused()
-            } else {
-                station.next_call()
-            }
-        })
+        .or_else(|| station.next_call(|export| slot.turn(export)))
         .or_else(|| {
             own.pop_front()
                 .map(|export| Call::own(slot.address.clone(), export))
@@ -140,8 +141,7 @@ async fn run(shared: &Shared, station: &Station, slot: &mut Slot, call: Call) {
         Some(ran) => ran,
         None => slot.abandon(&export, "ended by force, for a swap", shared.now()),
     };
-    if !ran.heard && export.is_news() {
-        // There was no replica, and none could be made: it waits for one.
+    if ran.again {
         station.put_back(Call {
             place,
             ..Call::own(to, export)
@@ -222,8 +222,8 @@ async fn switch(shared: &Shared, station: &Station, slot: &mut Slot, install: In
 
 /// Answers what still waits, and tells of the events that were queued: that it goes is one of them.
 async fn say_goodbye(shared: &Shared, station: &Station, slot: &mut Slot) {
-    while let Some(mut call) = station.next_call() {
-        if let Export::Event(_) = call.export {
+    while let Some(mut call) = station.next_call(Slot::last_turn) {
+        if Slot::last_turn(&call.export) == Turn::Run {
             while !shared.has_room(station) {
                 shared.room.notified().await;
             }

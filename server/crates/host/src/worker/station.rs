@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::export::StopReason;
+use crate::export::{Export, StopReason};
+use crate::home::slot::Turn;
 use crate::mail::{Address, Call, HomeId};
 use crate::now::Now;
 use crate::order::Install;
@@ -21,6 +22,8 @@ pub(super) struct Station {
     code: RefCell<Rc<Install>>,
     /// Counts the codes; a replica of an older one ends when it is idle.
     epoch: Cell<u64>,
+    /// Counts the replicas that ended since newer code was there.
+    successions: Cell<u64>,
     /// Bounded by the places that calls bring.
     queue: RefCell<VecDeque<Call>>,
     /// News that came to its turn while a replica's circuit was open, or that no replica could be made for. It came before all that is in the queue, and is
@@ -46,6 +49,7 @@ impl Station {
             carrier,
             code: RefCell::new(Rc::new(code)),
             epoch: Cell::new(0),
+            successions: Cell::new(0),
             queue: RefCell::default(),
             held: RefCell::default(),
             orders: RefCell::default(),
@@ -74,6 +78,16 @@ impl Station {
         self.epoch.get()
     }
 
+    pub(super) const fn successions(&self) -> u64 {
+        self.successions.get()
+    }
+
+    /// A replica of older code has ended. It set timers as long as it lived, and whoever has the same timers looks at them again.
+    pub(super) fn succeed(&self) {
+        self.successions.set(self.successions.get() + 1);
+        self.bell.notify_waiters();
+    }
+
     pub(super) fn is_single(&self) -> bool {
         self.code.borrow().replicas_max == 1
     }
@@ -93,16 +107,15 @@ impl Station {
         self.held.borrow_mut().push_front(call);
     }
 
-    pub(super) fn next_call(&self) -> Option<Call> {
-        let held = self.held.borrow_mut().pop_front();
-        held.or_else(|| self.queue.borrow_mut().pop_front())
-    }
-
-    /// The next call for a replica whose circuit is open, to be refused: news on the way there is held, so that it is looked at only once.
-    pub(super) fn next_refused(&self) -> Option<Call> {
+    /// The next call that need not wait any longer, by what becomes of each. What is to be held is laid aside on the way, so that it is looked at only once.
+    pub(super) fn next_call(&self, turn: impl Fn(&Export) -> Turn) -> Option<Call> {
         let (mut queue, mut held) = (self.queue.borrow_mut(), self.held.borrow_mut());
+        let holds = |call: &Call| turn(&call.export) == Turn::Hold;
+        if held.front().is_some_and(|call| !holds(call)) {
+            return held.pop_front();
+        }
         while let Some(call) = queue.pop_front() {
-            if !call.export.is_news() {
+            if !holds(&call) {
                 return Some(call);
             }
             held.push_back(call);
@@ -250,7 +263,7 @@ mod tests {
     use cohnect_capabilities::{Client, CloseReason};
 
     use super::*;
-    use crate::export::{Export, StartReason};
+    use crate::export::StartReason;
     use crate::testing::World;
     use crate::testing::script::prepared;
 
@@ -286,18 +299,26 @@ mod tests {
         }
         let alive = Export::Alive(Client::default(), 1);
         station.push(Call::own(station.address().clone(), alive));
-        let refused = station.next_refused().unwrap();
+        let ill = |export: &Export| {
+            if export.is_news() {
+                Turn::Hold
+            } else {
+                Turn::Refuse
+            }
+        };
+        let well = |_: &Export| Turn::Run;
+        let refused = station.next_call(ill).unwrap();
         assert!(!refused.export.is_news());
-        assert!(station.next_refused().is_none());
+        assert!(station.next_call(ill).is_none());
         assert!(
             station.queue.borrow().is_empty(),
             "nobody walks over it again"
         );
         station.push(refused);
         for _ in 0..1_000 {
-            assert!(station.next_call().unwrap().export.is_news());
+            assert!(station.next_call(well).unwrap().export.is_news());
         }
-        let first = station.next_call().unwrap();
+        let first = station.next_call(well).unwrap();
         assert!(!first.export.is_news());
         station.put_back(news(&station));
         station.push(first);

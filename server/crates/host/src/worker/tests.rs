@@ -1,6 +1,7 @@
 //! A worker in a paused runtime: order, waiting, limits, restarts, swaps under way, copies made on demand, and modules that call each other.
 
 mod strain;
+mod timers;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -507,7 +508,7 @@ fn a_copy_that_goes_is_stopped_after_its_call_and_what_waited_is_answered() {
         gone.await.unwrap();
         assert_eq!(text_of(&slow.await.unwrap()), "slow");
         assert_eq!(text_of(&behind.await.unwrap()), "Unavailable");
-        assert_eq!(rig.ask("a", "e").await, "Unknown");
+        assert_eq!(rig.ask("a", "e").await, "Unavailable");
         assert_eq!(rig.log(), ["a: start Loaded", "a: stop Unloaded"]);
     });
 }

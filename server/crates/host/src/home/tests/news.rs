@@ -58,6 +58,38 @@ fn news_that_no_replica_could_be_made_for_is_told_once_there_is_one() {
 }
 
 #[test]
+fn timers_that_come_to_their_turn_while_the_circuit_is_open_come_again() {
+    let mut rig = Rig::new(&[(
+        "a",
+        "action t trap\naction o timer once 10\naction e every again 10\ntimers",
+    )]);
+    rig.ask("a", "o");
+    rig.ask("a", "e");
+    rig.world.advance(10_000);
+    open_circuit(&mut rig);
+    let now = rig.now();
+    rig.home.handle_timeout(now);
+    assert_eq!(rig.run_all().len(), 8, "the timers were behind the traps");
+    assert!(rig.log().is_empty());
+    rig.pass(1_000);
+    assert_eq!(rig.log(), ["a: timer again", "a: timer once"]);
+}
+
+#[test]
+fn timers_that_no_replica_could_be_made_for_come_once_there_is_one() {
+    let text = "action t trap\nmigration\nrestore trap\naction o timer once 10\ntimers";
+    let mut rig = Rig::new(&[("a", text)]);
+    assert!(rig.switch("a", text).is_err());
+    rig.ask("a", "o");
+    assert_eq!(rig.ask("a", "t"), "ended: trapped");
+    rig.pass(10);
+    assert!(rig.log().is_empty());
+    rig.switch("a", "migration\ntimers").unwrap();
+    rig.pass(0);
+    assert_eq!(rig.log(), ["a: timer once"]);
+}
+
+#[test]
 fn no_more_events_wait_than_may() {
     let mut rig = Rig::new(&[("a", "server started")]);
     let lines = Lines::default();

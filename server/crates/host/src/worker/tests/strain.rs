@@ -193,7 +193,7 @@ fn a_copy_that_is_removed_while_it_starts_is_stopped_before_anybody_hears_that_i
         gone.await.unwrap();
         assert!(came.await.unwrap().is_err());
         assert_eq!(rig.log(), ["a: start Loaded", "a: stop Unloaded"]);
-        assert_eq!(rig.ask("a", "x").await, "Unknown");
+        assert_eq!(rig.ask("a", "x").await, "Unavailable");
         rig.install("a", "action e echo").await;
         assert_eq!(rig.ask("a", "e").await, "hi");
     });
