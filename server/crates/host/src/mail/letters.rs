@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cohnect_capabilities::clients::SendOptions;
-use cohnect_capabilities::mailbox::Place;
+use cohnect_capabilities::mailbox::{Place, Share};
 use cohnect_capabilities::{ClientId, CloseReason, Delivery, Effect, Opcode};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
@@ -130,6 +130,8 @@ pub struct Walk {
     pub next: usize,
     /// Who gets the count of its recipients, as the body of BROADCAST's response.
     pub answer: Answer,
+    /// That it is among the calls that its sender has under way, until it is at its end.
+    pub share: Option<Share>,
 }
 
 /// One message, with its bytes once, for clients of one shard.
