@@ -19,7 +19,7 @@ use crate::shard::clients::CALLS_MAX;
 
 const STREAM: u16 = 5;
 
-fn open_body(topic: &str) -> Bytes {
+pub(super) fn open_body(topic: &str) -> Bytes {
     Request::Open {
         topic: Name8::new(topic).unwrap(),
         arguments: b"please",
@@ -54,7 +54,7 @@ fn events(site: &mut Site, player: usize) -> Vec<(u32, String)> {
         .collect()
 }
 
-fn texts(site: &mut Site, player: usize) -> Vec<String> {
+pub(super) fn texts(site: &mut Site, player: usize) -> Vec<String> {
     let events = events(site, player);
     events.into_iter().map(|(_, text)| text).collect()
 }
