@@ -4,6 +4,7 @@ use cohnect_host::export::Returned;
 use cohnect_host::mail::{Answer, Answered, Call, HomeId, Mail, Relay, Walk};
 
 use super::{Continuation, Shard, host_now};
+use crate::state::Gate;
 
 impl Shard {
     pub(super) fn take_mail(&mut self) {
@@ -13,8 +14,12 @@ impl Shard {
             match letter {
                 Mail::Call(call) => self.accept(call),
                 Mail::Reply(ticket, answered) => self.resume(ticket, answered),
-                Mail::Effects(module, mut effects) => self.apply(&module, &mut effects),
-                Mail::Relay(relay) => self.relay(relay),
+                Mail::Effects(module, mut effects) => match self.state.gate() {
+                    Gate::Open => self.apply(&module, &mut effects),
+                },
+                Mail::Relay(relay) => match self.state.gate() {
+                    Gate::Open => self.relay(relay),
+                },
                 Mail::Fanout(fanout) => self.fan_in(fanout),
                 Mail::Walk(walk) => self.walk(walk),
                 Mail::Order(order) => {
