@@ -50,8 +50,27 @@ pub struct Awaited {
 #[derive(Debug)]
 pub struct Place {
     taken: Arc<core::sync::atomic::AtomicU32>,
-    /// How many its taker has.
-    share: Option<Arc<core::sync::atomic::AtomicU32>>,
+    /// Its taker's share of all places.
+    share: Option<Share>,
+}
+
+/// One of those that somebody has under way; dropping it takes it off the count.
+#[derive(Debug)]
+pub struct Share(Arc<core::sync::atomic::AtomicU32>);
+
+impl Share {
+    /// Counts one more.
+    #[must_use]
+    pub fn of(count: &Arc<core::sync::atomic::AtomicU32>) -> Self {
+        count.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, core::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 impl Place {
@@ -70,18 +89,16 @@ impl Place {
 
     /// Counts this place among those that its taker has.
     #[must_use]
-    pub fn counted(mut self, share: &Arc<core::sync::atomic::AtomicU32>) -> Self {
-        share.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
-        self.share = Some(Arc::clone(share));
+    pub fn counted(mut self, share: Share) -> Self {
+        self.share = Some(share);
         self
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for counter in core::iter::once(&self.taken).chain(&self.share) {
-            counter.fetch_sub(1, core::sync::atomic::Ordering::Relaxed);
-        }
+        self.taken
+            .fetch_sub(1, core::sync::atomic::Ordering::Relaxed);
     }
 }
 

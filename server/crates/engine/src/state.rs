@@ -29,8 +29,10 @@ pub struct State {
     registry: Registry,
 }
 
-/// What the reply and the outbox of a call wait for before they leave. A write to a scope that lives in memory has happened when the call returns, so
-/// the gate is open; a durable scope will have it wait for the group of the log that holds the write.
+/// What the reply and the outbox of a call wait for before they leave. All scopes of this version live in memory, where a write has happened when the call
+/// returns: nothing waits, and there is one case. It marks the places where a durable scope would have them wait for the group of the log that holds the
+/// write; its case will not compile before each of them says how: the end of a call on a shard (`Shard::finish`), what comes from a worker
+/// (`Shard::take_mail`), and a client's own write (SET).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// Nothing to wait for.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cohnect_host::context::{Context, Entered};
+use cohnect_host::context::{Context, Entered, Phase};
 use cohnect_host::deadline::{CpuClock, Verdict};
 use cohnect_host::export::Ending;
 use cohnect_host::function::HostFunction;
@@ -181,7 +181,8 @@ fn at_tick(mut store: StoreContextMut<'_, Host>) -> wasmtime::Result<UpdateDeadl
     let Some(resumed) = &host.resumed else {
         return Ok(UpdateDeadline::Continue(1));
     };
-    if host.context.phase() == cohnect_host::context::Phase::Probe {
+    // While a replica is made nobody waits for its turn: it is made at once, whatever its start runs.
+    if matches!(host.context.phase(), Phase::Probe | Phase::Load) {
         return Ok(UpdateDeadline::Continue(1));
     }
     let resumed = Arc::clone(resumed);

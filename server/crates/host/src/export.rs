@@ -108,6 +108,16 @@ impl Export {
         }
     }
 
+    /// Who asks to have which topic open.
+    #[must_use]
+    pub fn subscriber(&self) -> Option<(ClientId, Arc<str>)> {
+        if let Self::Subscribe { topic, client, .. } = self {
+            Some((client.id, Arc::clone(topic)))
+        } else {
+            None
+        }
+    }
+
     /// The export's name in the contract, for log lines and spans.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use homes::{HomeId, Layout};
 pub(crate) use homes::{spread, spread_over};
 pub use letters::{
-    Address, Answer, Answered, Call, Fanout, Mail, NotRun, Outgoing, Recipients, Walk,
+    Address, Answer, Answered, Call, Fanout, Mail, NotRun, Outgoing, Recipients, Relay, Walk,
 };
 
 /// Bytes of fan-outs that may wait between two homes: a second of 1,000 subscribers' snapshots at 60 Hz counts once a shard, about 64 KiB; this is
@@ -95,7 +95,7 @@ impl Post {
                 Mail::Fanout(fanout) => self.landed(*from, home, fanout.what.weight()),
                 Mail::Walk(walk) => self.landed(*from, home, walk.weight()),
                 Mail::Effects(_, effects) => self.taken(*from, home, weight::of_all(effects)),
-                Mail::Call(_) | Mail::Reply(..) | Mail::Order(_) => {}
+                Mail::Call(_) | Mail::Reply(..) | Mail::Relay(_) | Mail::Order(_) => {}
             }
         }
     }

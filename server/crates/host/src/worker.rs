@@ -2,7 +2,8 @@
 //! what becomes of a call is [`crate::home`]'s, the same as on a shard. It spawns no thread and reads no clock but the one it is given and tokio's, so
 //! it runs in a paused runtime as well.
 //!
-//! What a replica leaves goes to one shard, always the same, at once when the replica waits and when a call ends; so its order stays.
+//! What a replica leaves goes to one shard, always the same, at once when the replica waits and when a call ends, and the answers of its calls go the same
+//! way; so their order stays. Only calls that were never begun, which have left nothing, are answered directly.
 
 mod replica_task;
 mod station;
@@ -28,7 +29,7 @@ use crate::export::{ServerEvent, StartReason, StopReason};
 use crate::home::body::{Lane, ReplicaNumbers};
 use crate::home::news;
 use crate::home::slot::Slot;
-use crate::mail::{Address, Answer, Answered, Call, HomeId, Mail, NotRun, Post, Waker};
+use crate::mail::{Address, Answer, Answered, Call, HomeId, Mail, NotRun, Post, Relay, Waker};
 use crate::now::{Clock, Now};
 use crate::order::{Install, Order};
 use crate::untold::Untold;
@@ -166,7 +167,11 @@ impl Shared {
                     self.answer(walk.answer, Answered::not_run(NotRun::Unavailable));
                 }
                 // Whoever waits for an order learns from its dropped end that the home is gone.
-                Mail::Order(_) | Mail::Reply(..) | Mail::Effects(..) | Mail::Fanout(_) => {}
+                Mail::Order(_)
+                | Mail::Reply(..)
+                | Mail::Relay(_)
+                | Mail::Effects(..)
+                | Mail::Fanout(_) => {}
             }
         }
     }
@@ -203,8 +208,8 @@ impl Shared {
             Mail::Walk(walk) => {
                 self.answer(walk.answer, Answered::not_run(NotRun::Unavailable));
             }
-            // A worker calls nobody by ticket, carries nothing out and has no clients.
-            Mail::Reply(..) | Mail::Effects(..) | Mail::Fanout(_) => {}
+            // A worker calls nobody by ticket, carries nothing out, passes nothing on and has no clients.
+            Mail::Reply(..) | Mail::Relay(_) | Mail::Effects(..) | Mail::Fanout(_) => {}
         }
     }
 
@@ -400,6 +405,18 @@ impl Shared {
     /// Sends what a replica left to the shard that carries it out.
     fn release(&self, identity: &Identity, effects: Vec<Effect>) {
         send_effects(&self.setup.post, self.setup.id, identity, effects);
+    }
+
+    /// Answers a call that has run, by way of the shard that carries out what its copy leaves.
+    fn relay(&self, carrier: HomeId, relay: Relay) {
+        match relay.answer {
+            Answer::Home(..) => {
+                let mut mail = vec![Mail::Relay(relay)];
+                self.setup.post.deliver(self.setup.id, carrier, &mut mail);
+            }
+            // A task that waits reads nothing else of what the call left.
+            Answer::Nobody | Answer::Waiter(_) => self.answer(relay.answer, relay.answered),
+        }
     }
 
     fn answer(&self, answer: Answer, answered: Answered) {

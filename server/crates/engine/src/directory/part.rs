@@ -28,7 +28,7 @@ pub struct Seat {
 /// Why a client's own tags stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnTagsError {
-    /// It would have more than 32 of its own, or the list of all would not fit an answer.
+    /// It would have more than 32 of its own, or the list of all would not fit an answer. Tags are taken away all the same.
     TooMany,
     /// It is not here.
     Gone,
@@ -200,7 +200,7 @@ impl Part {
         let listed_bytes = 1
             + member.given.iter().map(|tag| 1 + tag.len()).sum::<usize>()
             + wanted.iter().map(|tag| 2 + tag.len()).sum::<usize>();
-        // To take tags away is always allowed: it leaves less than there was.
+        // To take tags away is always allowed: it leaves less than there was, also where modules gave more than an answer can list (PROTOCOL.md 6.5).
         if mode != Mode::Remove && (wanted.len() > OWN_TAGS_MAX || listed_bytes > MESSAGE_BYTES_MAX)
         {
             return Err(OwnTagsError::TooMany);

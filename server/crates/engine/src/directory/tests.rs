@@ -72,6 +72,23 @@ fn the_33rd_own_tag_and_a_list_without_room_change_nothing() {
 }
 
 #[test]
+fn own_tags_can_be_taken_away_though_the_given_ones_fill_more_than_an_answer() {
+    let directory = directory(1);
+    admit(&directory, 1, &[]);
+    let own = [Tag::new("lfg").unwrap(), Tag::new("afk").unwrap()];
+    let change = |mode, tags| directory.change_own_tags(id(1), mode, tags);
+    change(Mode::Replace, &own).unwrap();
+    for n in 0..20 {
+        directory.add(id(1), &format!("{n:0>64}")).unwrap();
+    }
+    assert_eq!(change(Mode::Add, &own), Err(OwnTagsError::TooMany));
+    assert_eq!(change(Mode::Replace, &[]), Err(OwnTagsError::TooMany));
+    assert_eq!(directory.of(id(1)).unwrap().len(), 22, "nothing changes");
+    assert_eq!(change(Mode::Remove, &own[..1]).unwrap().len(), 21);
+    assert_eq!(change(Mode::Remove, &own[1..]).unwrap().len(), 20);
+}
+
+#[test]
 fn given_tags_are_bounded_and_replaced_at_once() {
     let directory = directory(1);
     admit(&directory, 1, &["a", "no tag", "b"]);

@@ -55,6 +55,12 @@ impl Shard {
             received_at: op.received_at,
             payload: op.body.slice_ref(request.payload),
         };
+        // All the way and not stage by stage: a home takes up at once as many as have come, and where one stage has no place the next may have.
+        let share = if stages.is_empty() {
+            None
+        } else {
+            self.share_of(op.client)
+        };
         let answer = self.answer_to(op);
         self.walk(Box::new(Walk {
             message,
@@ -67,6 +73,7 @@ impl Shard {
             stages,
             next: 0,
             answer,
+            share,
         }));
         None
     }

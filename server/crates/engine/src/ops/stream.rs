@@ -86,7 +86,7 @@ impl Shard {
         if !self.directory.fits(id, &claim.claim.requires) {
             return Some(outcome::failed(Detail::NOT_ALLOWED));
         }
-        let route = match self.route(&claim.module, id) {
+        let route = match self.route_for(&claim.module, id, client) {
             Ok(route) => route,
             Err(why) => return Some(outcome::of_not_run(why)),
         };

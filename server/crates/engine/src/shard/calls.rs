@@ -1,6 +1,6 @@
 //! Calls to modules: which copy, whether there is a place in its queue, and the way there. It knows no operation.
 
-use cohnect_capabilities::mailbox::Place;
+use cohnect_capabilities::mailbox::{Place, Share};
 use cohnect_capabilities::{Client as Caller, ClientId, ClientParts};
 use cohnect_host::catalog::Module;
 use cohnect_host::export::{ClientEvents, Export};
@@ -55,10 +55,16 @@ impl Shard {
         client: SessionHandle,
     ) -> Result<Route, NotRun> {
         let mut route = self.route(module, id)?;
-        if let Some(client) = self.clients.find(client) {
-            route.place = route.place.map(|place| place.counted(&client.calls));
+        if let Some(share) = self.share_of(client) {
+            route.place = route.place.map(|place| place.counted(share));
         }
         Ok(route)
+    }
+
+    /// One more among the calls that a client has under way.
+    pub(crate) fn share_of(&self, client: SessionHandle) -> Option<Share> {
+        let client = self.clients.find(client)?;
+        Some(Share::of(&client.calls))
     }
 
     /// Whether a client has as many calls of modules under way as one may have.

@@ -23,7 +23,7 @@ pub(crate) struct Client {
     pub(crate) card: Arc<Card>,
     pub(crate) stage: Stage,
     pub(crate) streams: Vec<Stream>,
-    /// Calls of modules that it has queued or running; whoever asks for no answer has no other bound.
+    /// Calls of modules that it has queued or running, and BROADCASTs on their way through stages; whoever asks for no answer has no other bound.
     pub(crate) calls: Arc<AtomicU32>,
     /// How many streams the server has begun for it.
     pub(crate) begun: u32,

@@ -26,10 +26,9 @@ pub(crate) enum Continuation {
     Broadcast(Box<Walk>),
     /// The stream of a client here is open, or refused.
     Open(Box<Opening>),
-    /// A handler here has admitted a subscriber, or not: before its next call, it has it.
+    /// A handler here has admitted a subscriber, or not.
     Subscribed {
-        client: ClientId,
-        topic: Arc<str>,
+        subscriber: (ClientId, Arc<str>),
         answer: Answer,
     },
     /// A module says whether a client may come in.

@@ -1,9 +1,10 @@
 //! The mail of other homes, taken up: calls, replies, effects, fan-outs and the custodian's orders.
 
-use cohnect_host::export::{Export, Returned};
-use cohnect_host::mail::{Answer, Answered, Call, HomeId, Mail, Walk};
+use cohnect_host::export::Returned;
+use cohnect_host::mail::{Answer, Answered, Call, HomeId, Mail, Relay, Walk};
 
 use super::{Continuation, Shard, host_now};
+use crate::state::Gate;
 
 impl Shard {
     pub(super) fn take_mail(&mut self) {
@@ -13,7 +14,12 @@ impl Shard {
             match letter {
                 Mail::Call(call) => self.accept(call),
                 Mail::Reply(ticket, answered) => self.resume(ticket, answered),
-                Mail::Effects(module, mut effects) => self.apply(&module, &mut effects),
+                Mail::Effects(module, mut effects) => match self.state.gate() {
+                    Gate::Open => self.apply(&module, &mut effects),
+                },
+                Mail::Relay(relay) => match self.state.gate() {
+                    Gate::Open => self.relay(relay),
+                },
                 Mail::Fanout(fanout) => self.fan_in(fanout),
                 Mail::Walk(walk) => self.walk(walk),
                 Mail::Order(order) => {
@@ -24,13 +30,22 @@ impl Shard {
         self.mail = mail;
     }
 
-    /// Queues a call of another home, or of this one. Whoever is admitted to a topic has it open before the handler's next call, wherever he is: what
-    /// that one publishes then reaches him behind the answer.
+    /// Passes on what came of a call here or on a worker. Whoever is admitted to a topic has it open before anything is carried out that the handler's
+    /// later calls leave, wherever he is: what they publish reaches him behind the answer.
+    pub(super) fn relay(&mut self, relay: Relay) {
+        if let Some((client, topic)) = relay.subscriber
+            && is_admitted(&relay.answered)
+        {
+            self.directory.subscribe(client, &topic);
+        }
+        self.give(relay.answer, relay.answered);
+    }
+
+    /// Queues a call of another home, or of this one.
     pub(super) fn accept(&mut self, mut call: Call) {
-        if let Export::Subscribe { topic, client, .. } = &call.export {
+        if let Some(subscriber) = call.export.subscriber() {
             let subscribed = Continuation::Subscribed {
-                client: client.id,
-                topic: topic.clone(),
+                subscriber,
                 answer: core::mem::replace(&mut call.answer, Answer::Nobody),
             };
             let ticket = self.continuations.insert(subscribed, None);
@@ -62,6 +77,6 @@ impl Shard {
 }
 
 /// Whether a handler has admitted a subscriber.
-pub(super) const fn is_admitted(answered: &Answered) -> bool {
+const fn is_admitted(answered: &Answered) -> bool {
     matches!(&answered.outcome, Ok(Ok(Returned::Subscribed(Ok(_)))))
 }

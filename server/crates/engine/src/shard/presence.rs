@@ -1,5 +1,5 @@
 //! Clients come and go: admission, the directory, and what modules are told of it. Each client that modules heard of as connected they hear of as
-//! disconnected, exactly once.
+//! disconnected, once, unless too many events wait for them: what finds no place is logged.
 
 use core::time::Duration;
 use std::net::SocketAddr;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use cohnect_capabilities::Error;
 use cohnect_capabilities::mailbox::Awaited;
 use cohnect_host::export::Export;
-use cohnect_host::mail::{Address, Answered, Call};
+use cohnect_host::mail::{Address, Answered, Call, Relay};
 
-use super::mail::is_admitted;
 use super::{Continuation, Shard};
 use crate::outcome;
 
@@ -24,16 +23,11 @@ impl Shard {
             Continuation::Packet(walk) => self.packet_ruled(walk, answered),
             Continuation::Broadcast(walk) => self.broadcast_ruled(walk, answered),
             Continuation::Open(opening) => self.opened(*opening, answered),
-            Continuation::Subscribed {
-                client,
-                topic,
+            Continuation::Subscribed { subscriber, answer } => self.relay(Relay {
+                subscriber: Some(subscriber),
                 answer,
-            } => {
-                if is_admitted(&answered) {
-                    self.directory.subscribe(client, &topic);
-                }
-                self.give(answer, answered);
-            }
+                answered,
+            }),
             Continuation::Connecting(client) => self.admission(client, answered),
             Continuation::ConnectingLate(_) => {}
             Continuation::Mailed { module, awaited } => {

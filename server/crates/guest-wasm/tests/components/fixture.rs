@@ -146,9 +146,16 @@ impl OnWorker {
     pub(crate) fn of(prepared: &dyn Prepared) -> Self {
         let world = World::new();
         world.connect(ADA, &["red"]);
-        let replica = prepared
-            .waiting_replica(context(world.charter("waiting", true)))
-            .unwrap();
+        let mut context = context(world.charter("waiting", true));
+        // As a home makes it.
+        context.arm(Arming {
+            phase: Phase::Load,
+            setup: true,
+            wall_limit_us: None,
+            ..world.arming(true)
+        });
+        let _running = ticker().running();
+        let replica = prepared.waiting_replica(context).unwrap();
         Self { world, replica }
     }
 

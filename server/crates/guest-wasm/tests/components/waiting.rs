@@ -5,7 +5,7 @@ use cohnect_capabilities::{Error, Payload};
 use cohnect_host::context::Phase;
 use cohnect_host::export::{Ending, Export, Fault, Returned};
 
-use crate::fixture::{OnWorker, text};
+use crate::fixture::{OnWorker, load, text};
 
 fn rows(count: i64) -> RowSet {
     RowSet {
@@ -142,4 +142,37 @@ async fn a_panic_on_a_worker_ends_the_replica() {
         panic!("it ends");
     };
     assert!(text.contains("wasm backtrace"), "{text}");
+}
+
+/// A component whose start runs for many ticks, as that of a language with a runtime of its own does.
+fn slow_to_start() -> Payload {
+    let text = r#"(component
+        (core module $m
+            (memory (export "memory") 1)
+            (func $start (local $n i32)
+                (loop $more
+                    (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                    (br_if $more (i32.lt_u (local.get $n) (i32.const 100000000)))))
+            (start $start)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+            (func (export "on-timer") (param i32 i32 i32 i32 i64)))
+        (core instance $i (instantiate $m))
+        (func $timer (param "name" string) (param "data" (list u8)) (param "due-at" u64)
+            (canon lift (core func $i "on-timer") (memory $i "memory") (realloc (func $i "realloc"))))
+        (instance $handler (export "on-timer" (func $timer)))
+        (export "cohnect:module/timer-handler@0.1.0" (instance $handler)))"#;
+    wat::parse_str(text).unwrap().into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_component_that_is_slow_to_start_becomes_a_replica_all_the_same() {
+    let prepared = load(&slow_to_start()).unwrap();
+    let mut module = OnWorker::of(&*prepared);
+    let timer = Export::Timer {
+        name: "bell".into(),
+        data: Payload::new(),
+        due_at: 0,
+    };
+    let told = module.call(Phase::Call, &timer).await;
+    assert_eq!(told, Ok(Returned::Nothing));
 }

@@ -62,6 +62,7 @@ impl Homes {
                     Mail::Order(order) => home.obey(now, order, &mut staging),
                     Mail::Call(_)
                     | Mail::Reply(..)
+                    | Mail::Relay(_)
                     | Mail::Effects(..)
                     | Mail::Walk(_)
                     | Mail::Fanout(_) => {}

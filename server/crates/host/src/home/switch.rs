@@ -1,5 +1,5 @@
 //! The swap of one replica: `save` on the old → make the new → `restore` → `start` → the seat points to the new → `stop` on the old. If any step fails,
-//! the new is dropped with its outbox and the old goes on. Several copies are the custodian's to bring into line.
+//! the new is dropped with its outbox (but for what its `start` on a worker sent before it waited, which has left) and the old goes on. Several copies are the custodian's to bring into line.
 
 use core::sync::atomic::Ordering;
 use std::sync::Arc;

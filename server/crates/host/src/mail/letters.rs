@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cohnect_capabilities::clients::SendOptions;
-use cohnect_capabilities::mailbox::Place;
+use cohnect_capabilities::mailbox::{Place, Share};
 use cohnect_capabilities::{ClientId, CloseReason, Delivery, Effect, Opcode};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
@@ -106,12 +106,26 @@ pub enum Mail {
     Reply(u64, Answered),
     /// What a call on a worker left; the shard carries it out. All of one replica's go to one shard, so their order stays.
     Effects(Arc<str>, Vec<Effect>),
+    /// What came of a call on a worker, for that same shard to pass on.
+    Relay(Relay),
     /// Something for clients of that shard.
     Fanout(Fanout),
     /// A BROADCAST for the stage that lives there, and from there on. Only shards have stages: a worker answers *unavailable*.
     Walk(Box<Walk>),
     /// A word of the custodian.
     Order(Order),
+}
+
+/// The answer to a call, on its way through the shard that carries out what the call's home leaves: it stays behind what earlier calls left, and ahead of
+/// what later ones do.
+#[derive(Debug)]
+pub struct Relay {
+    /// Who asked to have which topic open, if that was asked: if he is admitted, he has it before the answer goes on.
+    pub subscriber: Option<(ClientId, Arc<str>)>,
+    /// Who gets it.
+    pub answer: Answer,
+    /// What came of the call.
+    pub answered: Answered,
 }
 
 /// A BROADCAST on its way through the stages of its topic. From a stage of which there is one, it goes on at that stage's home, so that the topic has
@@ -130,6 +144,8 @@ pub struct Walk {
     pub next: usize,
     /// Who gets the count of its recipients, as the body of BROADCAST's response.
     pub answer: Answer,
+    /// That it is among the calls that its sender has under way, until it is at its end.
+    pub share: Option<Share>,
 }
 
 /// One message, with its bytes once, for clients of one shard.

@@ -6,12 +6,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use cohnect_capabilities::ClientId;
+
 use super::station::Station;
 use super::{REPLACED, Shared};
 use crate::deadline::Ticker;
 use crate::export::{Ending, Export, Fault, StartReason, StopReason};
 use crate::home::slot::{Ran, Slot, Turn};
-use crate::mail::{Answer, Answered, Call, NotRun};
+use crate::mail::{Answer, Answered, Call, HomeId, NotRun, Relay};
 use crate::order::Install;
 
 /// Lives until its copy goes, or newer code has come for a copy with several replicas.
@@ -89,27 +91,36 @@ impl Drop for Presence {
 /// The answer that a running call owes. If the call is given up with its task, whoever waits hears that it ended.
 struct Owed<'a> {
     shared: &'a Shared,
+    carrier: HomeId,
+    /// Who asks to have which topic open.
+    subscriber: Option<(ClientId, Arc<str>)>,
     answer: Option<Answer>,
 }
 
 impl Owed<'_> {
     fn pay(mut self, answered: Answered) {
+        self.settle(answered);
+    }
+
+    fn settle(&mut self, answered: Answered) {
         if let Some(answer) = self.answer.take() {
-            self.shared.answer(answer, answered);
+            let relay = Relay {
+                subscriber: self.subscriber.take(),
+                answer,
+                answered,
+            };
+            self.shared.relay(self.carrier, relay);
         }
     }
 }
 
 impl Drop for Owed<'_> {
     fn drop(&mut self) {
-        if let Some(answer) = self.answer.take() {
-            let fault = Fault::Ended(Ending::Trap, "its worker is gone".to_owned());
-            let answered = Answered {
-                outcome: Ok(Err(fault)),
-                generation: 0,
-            };
-            self.shared.answer(answer, answered);
-        }
+        let fault = Fault::Ended(Ending::Trap, "its worker is gone".to_owned());
+        self.settle(Answered {
+            outcome: Ok(Err(fault)),
+            generation: 0,
+        });
     }
 }
 
@@ -134,6 +145,8 @@ async fn run(shared: &Shared, station: &Station, slot: &mut Slot, call: Call) {
     } = call;
     let owed = Owed {
         shared,
+        carrier: station.carrier(),
+        subscriber: export.subscriber(),
         answer: Some(answer),
     };
     let ran = run_until_hurried(shared, station, slot, &mut export, chain, expires_us).await;

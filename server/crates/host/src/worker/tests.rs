@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cohnect_capabilities::state::Place;
-use cohnect_capabilities::{Caller, ClientId, Effect, Error};
+use cohnect_capabilities::{Caller, Client, ClientId, Effect, Error};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, LocalSet};
 
@@ -201,13 +201,7 @@ impl Rig {
         let (answer, came) = oneshot::channel();
         self.send(Mail::Call(Call {
             to: address(module),
-            export: Export::Execute(Request {
-                id: 1,
-                name: action.into(),
-                caller: Caller::Operator("test".into()),
-                received_at: 0,
-                input: Bytes::from(input.to_owned()),
-            }),
+            export: execute(action, input),
             answer: Answer::Waiter(answer),
             chain: Vec::new(),
             expires_us: None,
@@ -247,6 +241,16 @@ fn address(module: &str) -> Address {
         module: module.into(),
         copy: 0,
     }
+}
+
+fn execute(action: &str, input: &str) -> Export {
+    Export::Execute(Request {
+        id: 1,
+        name: action.into(),
+        caller: Caller::Operator("test".into()),
+        received_at: 0,
+        input: Bytes::from(input.to_owned()),
+    })
 }
 
 fn text_of(answered: &Answered) -> String {
@@ -313,6 +317,53 @@ fn what_calls_leave_goes_to_one_shard_in_order() {
             rig.ask("a", action).await;
         }
         assert_eq!(rig.effects(), [600, 601, 600]);
+    });
+}
+
+#[test]
+fn an_answer_for_another_home_goes_the_way_of_what_the_calls_leave() {
+    with_worker(async |rig| {
+        rig.install("a", "action x send 600\nstream scores hello")
+            .await;
+        let ada = ClientId { hi: 1, lo: 1 };
+        let subscribe = Export::Subscribe {
+            topic: "scores".into(),
+            client: Client {
+                id: ada,
+                ..Client::default()
+            },
+            arguments: Bytes::new(),
+        };
+        let elsewhere = |ticket| Answer::Home(HomeId(9), ticket);
+        for (export, ticket) in [(execute("x", "hi"), 1), (subscribe, 2)] {
+            rig.send(Mail::Call(Call {
+                answer: elsewhere(ticket),
+                ..Call::own(address("a"), export)
+            }));
+        }
+        rig.ask("a", "x").await;
+        let mut mail = Vec::new();
+        rig.post.collect(HomeId(0), &mut mail);
+        let order: Vec<_> = mail
+            .into_iter()
+            .map(|(_, letter)| match letter {
+                Mail::Relay(relay) => {
+                    assert!(matches!(relay.answer, Answer::Home(HomeId(9), _)));
+                    let topic = relay.subscriber.map(|(id, topic)| {
+                        assert_eq!(id, ada);
+                        topic.to_string()
+                    });
+                    topic.unwrap_or_else(|| "answer".to_owned())
+                }
+                Mail::Effects(..) => "effects".to_owned(),
+                Mail::Call(_)
+                | Mail::Reply(..)
+                | Mail::Fanout(_)
+                | Mail::Walk(_)
+                | Mail::Order(_) => "something else".to_owned(),
+            })
+            .collect();
+        assert_eq!(order, ["answer", "effects", "scores", "effects"]);
     });
 }
 

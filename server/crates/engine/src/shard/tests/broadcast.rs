@@ -7,11 +7,14 @@ use cohnect_host::export::{Ending, Export, Exports, Fault, MessageVerdict, Retur
 use cohnect_host::mail::{FANOUT_BYTES_MAX, HomeId};
 use cohnect_protocol::ops::broadcast::{self, ExpressionText};
 use cohnect_protocol::ops::{Body as _, Detail, Name8, Outcome};
+use cohnect_protocol::{Mode, Opcode};
 
 use super::site::{Plan, Site};
 use super::stream::open;
 use super::with_shards;
 use crate::Policy;
+use crate::ops::Op;
+use crate::shard::clients::CALLS_MAX;
 
 const BROADCAST: u16 = 6;
 
@@ -101,10 +104,7 @@ fn it_travels_as_it_was_sent_with_its_sender() {
     site.say(2, BROADCAST, to_topic("hi"));
     site.settle();
     let pushed = site.players[1].pushed[0].clone();
-    assert_eq!(
-        (pushed.channel, pushed.mode),
-        (3, cohnect_protocol::Mode::ReliableOrdered)
-    );
+    assert_eq!((pushed.channel, pushed.mode), (3, Mode::ReliableOrdered));
     let push = broadcast::Push::decode(&pushed.body).unwrap();
     assert_eq!(push.sender.unwrap().as_bytes(), &site.id(2).to_bytes());
     assert!(site.players[3].pushed.is_empty());
@@ -279,4 +279,36 @@ fn one_that_passes_a_full_stage_over_is_not_counted_as_dropped() {
     site.say(player, BROADCAST, to_topic("x"));
     site.settle();
     assert_eq!(site.shards[0].counters().dropped, 0);
+}
+
+#[test]
+fn one_client_fills_no_stage_whether_it_wants_an_answer_or_not() {
+    const FLOOD: u32 = 1_500;
+    for on_failure in [OnFailure::Pass, OnFailure::Reject] {
+        let mut site = Site::new(2);
+        stage_of(&mut site, Some(1), "", on_failure);
+        four(&mut site);
+        for _ in 0..FLOOD {
+            let shard = &mut site.shards[0];
+            let client = shard.clients.by_id(site.players[0].id).unwrap();
+            shard.handle_operation(Op {
+                client,
+                opcode: Opcode::BROADCAST,
+                version: 0,
+                channel: 0,
+                mode: Mode::Unreliable,
+                request: None,
+                received_at: 0,
+                body: to_topic("drop"),
+            });
+        }
+        let other = site.ask(3, BROADCAST, to_topic("hello"));
+        site.settle();
+        assert_eq!(count(&site.answer(3, other).unwrap()), 2);
+        assert_eq!(got(&mut site, 1), ["hello"], "nobody passes a full stage");
+        let dropped = site.shards[0].counters().dropped;
+        assert_eq!(dropped, u64::from(FLOOD - CALLS_MAX));
+        let answer = site.request(0, BROADCAST, to_topic("again"));
+        assert_eq!(count(&answer), 2, "what has ended counts no more");
+    }
 }

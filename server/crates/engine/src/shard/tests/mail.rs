@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use cohnect_capabilities::clients::SendOptions;
 use cohnect_capabilities::mailbox::Place;
-use cohnect_capabilities::{Caller, Effect, Error, Failure};
+use cohnect_capabilities::{Caller, Delivery, Effect, Error, Failure};
 use cohnect_host::context::Context;
-use cohnect_host::export::{Export, Returned};
+use cohnect_host::export::{Export, Returned, TopicClaim};
 use cohnect_host::function::HostFunction;
-use cohnect_host::mail::Mail;
+use cohnect_host::mail::{Answered, Call, Mail, Relay};
 use cohnect_protocol::ops::{Detail, Outcome};
 
 use super::execute::{body, clients};
 use super::site::{Log, Plan, Site};
+use super::stream::{open_body, texts};
 use super::with_shards;
 
 fn request(context: &mut Context, to: &str, tag: &str) {
@@ -172,4 +173,91 @@ fn mail_goes_to_the_copy_in_which_it_has_its_place() {
     let _other = Place::take(&site.copy("notes", 0).taken, 1);
     assert_eq!(site.request(player, 4, write).0, Outcome::Done);
     assert_eq!(log.take(), ["copy 1"]);
+}
+
+/// A module on the worker, and a client of the shard that does not carry out what the module leaves.
+fn on_worker(name: &str) -> (Site, usize) {
+    let mut site = Site::new(2);
+    let mut exports = clients(&["x"]);
+    exports.streams = vec![TopicClaim {
+        topic: "scores/*".into(),
+        ..TopicClaim::default()
+    }];
+    site.load_on_worker(name, exports);
+    let carrier = site.post.layout().shard_of_effects(name);
+    let player = site.connect(1 - carrier.0);
+    (site, player)
+}
+
+/// The call that waits on the worker.
+fn taken(site: &mut Site) -> Call {
+    match site.worker_mail.pop() {
+        Some((_, Mail::Call(call))) => call,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What the worker sends when a call has ended: its answer, then what it left.
+fn ended(site: &Site, module: &str, call: Call, returned: Returned, effects: Vec<Effect>) {
+    let relay = Relay {
+        subscriber: call.export.subscriber(),
+        answer: call.answer,
+        answered: Answered {
+            outcome: Ok(Ok(returned)),
+            generation: 1,
+        },
+    };
+    let layout = site.post.layout();
+    let mut mail = vec![Mail::Relay(relay), Mail::Effects(module.into(), effects)];
+    let carrier = layout.shard_of_effects(module);
+    site.post.deliver(layout.worker(0), carrier, &mut mail);
+}
+
+#[test]
+fn whom_a_handler_on_a_worker_admits_misses_nothing_that_it_publishes_next() {
+    for name in ["slow", "slower", "slowest", "late"] {
+        let (mut site, player) = on_worker(name);
+        site.ask(player, 5, open_body("scores/eu"));
+        site.settle();
+        let call = taken(&mut site);
+        let publish = |item: &'static str| Effect::Publish {
+            topic: "scores/eu".into(),
+            payload: Bytes::from_static(item.as_bytes()),
+            delivery: Delivery::ReliableOrdered,
+        };
+        let first = Returned::Subscribed(Ok(Some(Bytes::from_static(b"first"))));
+        ended(&site, name, call, first, vec![publish("second")]);
+        site.settle();
+        assert_eq!(texts(&mut site, player), ["first", "second"], "{name}");
+    }
+}
+
+#[test]
+fn the_answer_of_a_call_on_a_worker_does_not_overtake_what_an_earlier_one_sent() {
+    for name in ["slow", "slower", "slowest", "late"] {
+        let (mut site, player) = on_worker(name);
+        let asked: Vec<_> = (0..2)
+            .map(|_| {
+                let asked = site.ask(player, 4, body(name, "x", b""));
+                site.settle();
+                (asked, taken(&mut site))
+            })
+            .collect();
+        let [(_, first), (second, then)] = <[_; 2]>::try_from(asked).unwrap();
+        let sent = Effect::Send {
+            to: site.id(player),
+            opcode: 0x0200,
+            payload: Bytes::from_static(b"sent"),
+            options: SendOptions::default(),
+        };
+        let done = || Returned::Answer(Ok(Bytes::new()));
+        ended(&site, name, first, done(), vec![sent]);
+        ended(&site, name, then, done(), Vec::new());
+        let answered = (0..10).any(|_| {
+            site.round();
+            site.answer(player, second).is_some()
+        });
+        assert!(answered);
+        assert_eq!(site.pushed(player, 0x0200).len(), 1, "{name}");
+    }
 }

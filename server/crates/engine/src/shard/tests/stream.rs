@@ -15,10 +15,11 @@ use super::site::{Log, Plan, Site};
 use super::with_shards;
 use crate::Policy;
 use crate::ops::Op;
+use crate::shard::clients::CALLS_MAX;
 
 const STREAM: u16 = 5;
 
-fn open_body(topic: &str) -> Bytes {
+pub(super) fn open_body(topic: &str) -> Bytes {
     Request::Open {
         topic: Name8::new(topic).unwrap(),
         arguments: b"please",
@@ -53,7 +54,7 @@ fn events(site: &mut Site, player: usize) -> Vec<(u32, String)> {
         .collect()
 }
 
-fn texts(site: &mut Site, player: usize) -> Vec<String> {
+pub(super) fn texts(site: &mut Site, player: usize) -> Vec<String> {
     let events = events(site, player);
     events.into_iter().map(|(_, text)| text).collect()
 }
@@ -361,4 +362,31 @@ fn serve_opens_only_what_a_module_answers_for() {
     let denied = Outcome::Bad(Detail::NOT_ALLOWED);
     assert_eq!(open(&mut site, player, "news").0, denied);
     assert_eq!(open(&mut site, player, "scores/eu").0, Outcome::Done);
+}
+
+#[test]
+fn streams_that_are_opened_and_closed_again_fill_no_handler() {
+    let mut site = Site::new(1);
+    let mut exports = clients(&[]);
+    exports.streams = vec![TopicClaim {
+        topic: "scores/*".into(),
+        ..TopicClaim::default()
+    }];
+    site.load_on_worker("m", exports);
+    let player = site.connect(0);
+    for id in 0..2 * CALLS_MAX {
+        send_under(&mut site, player, id, open_body("scores/eu"));
+        send_under(
+            &mut site,
+            player,
+            SERVER_BEGUN - 1,
+            Request::Close { stream: id }.to_bytes(),
+        );
+    }
+    site.settle();
+    assert_eq!(site.worker_mail.len(), CALLS_MAX as usize);
+    site.worker_mail.clear();
+    send_under(&mut site, player, 0, open_body("scores/eu"));
+    site.settle();
+    assert_eq!(site.worker_mail.len(), 1, "what has ended counts no more");
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cohnect_capabilities::{Client, CloseReason};
+use cohnect_capabilities::CloseReason;
 
 use super::*;
 use crate::mail::EFFECTS_BYTES_MAX;
