@@ -149,7 +149,12 @@ impl Shard {
         // Its place is in the queue of one copy; where that copy has gone meanwhile, the mail has nowhere to go.
         let module = self.catalog.module(callee);
         let Some((module, copy)) = module.and_then(|m| Some((m, m.copy(to.copy)?))) else {
-            self.give(answer, Answered::not_run(NotRun::Unknown));
+            let why = if module.is_some() {
+                NotRun::Unavailable
+            } else {
+                NotRun::Unknown
+            };
+            self.give(answer, Answered::not_run(why));
             return;
         };
         let home = copy.home;
