@@ -18,6 +18,7 @@ use cohnect_protocol::{Mode, Opcode, RequestContext, SessionHandle};
 
 use crate::Shard;
 use crate::outcome::{self, Reply};
+use crate::policy::{Leniency, Policy};
 
 /// A message of a client.
 #[derive(Debug)]
@@ -128,6 +129,17 @@ impl Shard {
             tracing::debug!(outcome = ?reply.0, "answered");
             self.respond(op.client, op.request, reply);
         }
+    }
+}
+
+impl Shard {
+    /// Whether policy lets a client do this. A server for development says once what another would refuse.
+    fn admits(&mut self, what: Leniency, may: impl Fn(Policy) -> bool) -> bool {
+        let admitted = may(self.policy);
+        if admitted && !may(Policy::Serve) && self.lenient.insert(what) {
+            tracing::info!("{}", what.text());
+        }
+        admitted
     }
 }
 

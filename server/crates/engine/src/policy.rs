@@ -22,6 +22,35 @@ pub(crate) enum Entry {
     Denied,
 }
 
+/// What clients may do only because a server is one for development.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Leniency {
+    Get,
+    Set,
+    Open,
+    Broadcast,
+}
+
+impl Leniency {
+    /// What a client did, and what would admit it elsewhere.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Get => {
+                "a client read a scope that is neither `shared` nor its own; `serve` would refuse it"
+            }
+            Self::Set => {
+                "a client wrote to a scope that is not its own; `serve` would refuse it, and modules may"
+            }
+            Self::Open => {
+                "a client listens on a topic that no `stream_handler` claims; `serve` would refuse it"
+            }
+            Self::Broadcast => {
+                "a client sent a BROADCAST to everyone, to tags or to a topic on which no stage runs; `serve` would refuse it"
+            }
+        }
+    }
+}
+
 impl Policy {
     pub(crate) const fn may_get(self, scope: &Scope<'_>) -> bool {
         match (self, scope) {

@@ -40,6 +40,7 @@ pub(crate) use presence::WHOLE;
 
 use crate::ops::Op;
 use crate::outcome;
+use crate::policy::Leniency;
 use crate::state::Gate;
 use crate::{Directory, Policy, State};
 
@@ -137,6 +138,8 @@ pub struct Shard {
     untold: Untold,
     /// Internal actions that clients have called, each said once.
     pub(crate) said: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// What this server allows and others would not, as far as it was said.
+    pub(crate) lenient: BTreeSet<Leniency>,
 }
 
 /// Something that a session told, in order.
@@ -190,6 +193,7 @@ impl Shard {
             requests: 0,
             untold: Untold::default(),
             said: BTreeSet::new(),
+            lenient: BTreeSet::new(),
         }
     }
 

@@ -16,6 +16,7 @@ use cohnect_protocol::ops::{Body as _, Detail};
 use super::{Op, at_failure, malformed};
 use crate::Shard;
 use crate::outcome::{self, Reply};
+use crate::policy::Leniency;
 use crate::shard::{Continuation, delivery_of};
 
 impl Shard {
@@ -30,10 +31,9 @@ impl Shard {
             .stages_of_broadcast(&request.topic)
             .cloned()
             .collect();
-        if !self
-            .policy
-            .may_broadcast(&request.audience, !stages.is_empty())
-        {
+        if !self.admits(Leniency::Broadcast, |policy| {
+            policy.may_broadcast(&request.audience, !stages.is_empty())
+        }) {
             return Some(outcome::failed(Detail::NOT_ALLOWED));
         }
         let to = match request.audience {

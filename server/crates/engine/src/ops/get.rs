@@ -8,14 +8,15 @@ use cohnect_protocol::ops::{Body as _, Detail};
 use super::{Op, malformed, place};
 use crate::Shard;
 use crate::outcome::{self, Reply};
+use crate::policy::Leniency;
 
 impl Shard {
-    pub(super) fn get(&self, id: ClientId, op: &Op) -> Reply {
+    pub(super) fn get(&mut self, id: ClientId, op: &Op) -> Reply {
         let request = match Request::decode(&op.body) {
             Ok(request) => request,
             Err(error) => return malformed(error),
         };
-        if !self.policy.may_get(&request.scope) {
+        if !self.admits(Leniency::Get, |policy| policy.may_get(&request.scope)) {
             return outcome::failed(Detail::NOT_ALLOWED);
         }
         match self.state.get(&place(&request.scope, id), &request.key) {

@@ -8,15 +8,16 @@ use cohnect_protocol::ops::{Body as _, Detail, Outcome};
 use super::{Op, malformed, place};
 use crate::Shard;
 use crate::outcome::{self, Reply};
+use crate::policy::Leniency;
 use crate::state::Gate;
 
 impl Shard {
-    pub(super) fn set(&self, id: ClientId, op: &Op) -> Reply {
+    pub(super) fn set(&mut self, id: ClientId, op: &Op) -> Reply {
         let request = match Request::decode(&op.body) {
             Ok(request) => request,
             Err(error) => return malformed(error),
         };
-        if !self.policy.may_set(&request.scope) {
+        if !self.admits(Leniency::Set, |policy| policy.may_set(&request.scope)) {
             return outcome::failed(Detail::NOT_ALLOWED);
         }
         let (place, key) = (place(&request.scope, id), request.key.as_str());

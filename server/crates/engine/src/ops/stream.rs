@@ -13,6 +13,7 @@ use cohnect_protocol::{Mode, RequestContext, SessionHandle};
 use super::{Op, malformed};
 use crate::Shard;
 use crate::outcome::{self, Reply};
+use crate::policy::Leniency;
 use crate::shard::{Continuation, STREAMS_MAX, Stream, StreamStage, WHOLE};
 
 /// A stream whose handler is asked.
@@ -58,7 +59,7 @@ impl Shard {
         arguments: Payload,
     ) -> Option<Reply> {
         let claim = self.catalog.stream_claim(&topic).cloned();
-        if !self.policy.may_open(claim.is_some()) {
+        if !self.admits(Leniency::Open, |policy| policy.may_open(claim.is_some())) {
             return Some(outcome::failed(Detail::NOT_ALLOWED));
         }
         if self.streams(client)?.len() >= STREAMS_MAX {
