@@ -322,9 +322,10 @@ fn server(connection: &Connection) -> Result<(Vec<SocketAddr>, PublicKey), Faile
     let found = address.to_socket_addrs().map_err(|e| {
         let text = format!("--server {address}: {e}");
         // What has no form is the caller's mistake; a name that is not found now may be found later.
-        match e.kind() {
-            std::io::ErrorKind::InvalidInput => Failed::Usage(text),
-            _ => Failed::Connection(text),
+        if e.kind() == std::io::ErrorKind::InvalidInput {
+            Failed::Usage(text)
+        } else {
+            Failed::Connection(text)
         }
     })?;
     // `localhost` is two addresses, of which a server has the first of the older kind.
