@@ -75,6 +75,8 @@ impl Options {
 const NAME_BYTES_MAX: usize = 255;
 
 impl FromLuau for Access {
+    const WHAT: &'static str = "an access by name";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         let name: Option<String> = FromLuau::from_luau(value)?;
         Ok(match name.as_deref() {
