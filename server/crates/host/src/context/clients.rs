@@ -274,7 +274,7 @@ mod tests {
 
     fn send_to(context: &mut Context, ids: usize) -> Result<u32> {
         let to = Audience::Clients(vec![ADA; ids]);
-        let mut entered = context.enter(HostFunction::ClientsSendTo).unwrap();
+        let mut entered = context.enter(HostFunction::ClientsSendTo)?;
         entered.clients_send_to(to, OPCODE_MIN, Bytes::from_static(b"x"), OPTIONS, None)
     }
 
