@@ -111,6 +111,69 @@ impl Contract {
     }
 }
 
+impl Contract {
+    /// Which parameters a script may leave out, by their places: what has a sensible zero, up to the last one that has none.
+    pub(crate) fn left_out(&self, function: &Function, skip: usize) -> Vec<bool> {
+        let count = function.params.len();
+        let mut may = vec![false; count];
+        let mut open = true;
+        for (n, parameter) in function.params.iter().enumerate().skip(skip).rev() {
+            let last = n + 1 == count;
+            // The parameters of a statement are all further arguments.
+            open = open
+                && (last && self.is_values(&parameter.ty)
+                    || self.has_sensible_zero(&parameter.name, &parameter.ty, last));
+            may[n] = open || self.is_option(&parameter.ty);
+        }
+        may
+    }
+
+    /// Whether leaving this parameter out reads well.
+    fn has_sensible_zero(&self, name: &str, ty: &Type, last: bool) -> bool {
+        if matches!(
+            name,
+            "limit" | "ttl" | "timeout" | "fallback" | "zone" | "message"
+        ) {
+            return true;
+        }
+        let Type::Id(id) = ty else {
+            return false;
+        };
+        let id = self.origin(*id);
+        if self.name_of(ty) == Some("payload") {
+            return last && name != "value";
+        }
+        match &self.def(id).kind {
+            TypeDefKind::Option(_) | TypeDefKind::Record(_) | TypeDefKind::Flags(_) => {
+                !matches!(self.name_of(ty), Some("client-id" | "instance-id"))
+            }
+            TypeDefKind::Enum(_) => last,
+            TypeDefKind::List(inner) => self.name_of(inner) == Some("field"),
+            _ => false,
+        }
+    }
+
+    fn is_option(&self, ty: &Type) -> bool {
+        matches!(ty, Type::Id(id) if matches!(self.def(self.origin(*id)).kind, TypeDefKind::Option(_)))
+    }
+
+    /// The name of a type where it was defined.
+    pub(crate) fn name_of(&self, ty: &Type) -> Option<&str> {
+        let Type::Id(id) = ty else {
+            return None;
+        };
+        Some(self.home(self.origin(*id))?.1)
+    }
+
+    /// Whether a type is a list of database values: a row without its columns.
+    pub(crate) fn is_values(&self, ty: &Type) -> bool {
+        let Type::Id(id) = ty else {
+            return false;
+        };
+        matches!(&self.def(self.origin(*id)).kind, TypeDefKind::List(inner) if self.name_of(inner) == Some("value"))
+    }
+}
+
 /// `feature-flags` as `feature_flags`.
 pub(crate) fn snake(name: &str) -> String {
     name.replace('-', "_")

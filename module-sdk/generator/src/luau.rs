@@ -304,10 +304,7 @@ impl Writer<'_> {
         let Type::Id(id) = ty else {
             return true;
         };
-        let is_id = matches!(
-            self.name_of(ty).as_deref(),
-            Some("client-id" | "instance-id")
-        );
+        let is_id = matches!(self.contract.name_of(ty), Some("client-id" | "instance-id"));
         !is_id
             && !matches!(
                 self.contract.def(self.contract.origin(*id)).kind,
@@ -389,9 +386,9 @@ impl Writer<'_> {
             }
             TypeDefKind::List(Type::U8) if way == Way::Out => "string".to_owned(),
             TypeDefKind::List(Type::U8) => self.of_types("Payload"),
-            TypeDefKind::List(inner) => match self.name_of(&inner).as_deref() {
+            TypeDefKind::List(inner) => match self.contract.name_of(&inner) {
                 Some("field") => format!("{{ [string]: {} }}", self.of_types("Scalar")),
-                _ if way == Way::Out && self.is_values(&inner) => "Rows".to_owned(),
+                _ if way == Way::Out && self.contract.is_values(&inner) => "Rows".to_owned(),
                 _ => format!("{{ {} }}", self.ty(&inner, way)?),
             },
             TypeDefKind::Handle(Handle::Own(inner) | Handle::Borrow(inner)) => {
@@ -437,21 +434,6 @@ impl Writer<'_> {
         format!("types.{name}")
     }
 
-    fn name_of(&self, ty: &Type) -> Option<String> {
-        let Type::Id(id) = ty else {
-            return None;
-        };
-        Some(self.contract.home(self.contract.origin(*id))?.1.to_owned())
-    }
-
-    /// Whether a type is a list of database values: a row without its columns.
-    fn is_values(&self, ty: &Type) -> bool {
-        let Type::Id(id) = ty else {
-            return false;
-        };
-        matches!(&self.contract.def(self.contract.origin(*id)).kind, TypeDefKind::List(inner) if self.name_of(inner).as_deref() == Some("value"))
-    }
-
     fn functions(&mut self) -> Result<String> {
         let name = snake(self.interface);
         let mut text = String::new();
@@ -474,61 +456,34 @@ impl Writer<'_> {
 
     fn signature(&mut self, function: &Function, itself: Option<&str>) -> Result<String> {
         let skip = usize::from(itself.is_some());
-        let mut parts: Vec<String> = Vec::new();
-        // From the last to the first: a parameter may be left out if all after it may.
-        let mut open = true;
-        for (n, parameter) in function.params.iter().enumerate().skip(skip).rev() {
+        let left_out = self.contract.left_out(function, skip);
+        let mut parts: Vec<String> = itself
+            .map(|itself| format!("self: {itself}"))
+            .into_iter()
+            .collect();
+        for (n, parameter) in function.params.iter().enumerate().skip(skip) {
             let last = n + 1 == function.params.len();
-            if last && self.is_values(&parameter.ty) {
+            if last && self.contract.is_values(&parameter.ty) {
                 parts.push("...Value".to_owned());
                 continue;
             }
             let ty = self.ty(&parameter.ty, Way::In)?;
-            open = open
-                && (last || !parts.is_empty())
-                && self.may_be_left_out(&parameter.name, &parameter.ty, last);
-            let optional = if open && !ty.ends_with('?') { "?" } else { "" };
+            let optional = if left_out[n] && !ty.ends_with('?') {
+                "?"
+            } else {
+                ""
+            };
             parts.push(format!(
                 "{}: {}{optional}",
                 snake(&parameter.name),
                 grouped(&ty, optional)
             ));
         }
-        if let Some(itself) = itself {
-            parts.push(format!("self: {itself}"));
-        }
-        parts.reverse();
         Ok(format!(
             "({}) -> {}",
             parts.join(", "),
             self.result(function)?
         ))
-    }
-
-    /// Whether leaving this parameter out reads well: what has a sensible zero.
-    fn may_be_left_out(&self, name: &str, ty: &Type, last: bool) -> bool {
-        if matches!(
-            name,
-            "limit" | "ttl" | "timeout" | "fallback" | "zone" | "message"
-        ) {
-            return true;
-        }
-        let Type::Id(id) = ty else {
-            return false;
-        };
-        let id = self.contract.origin(*id);
-        if self.name_of(ty).as_deref() == Some("payload") {
-            return last && name != "value";
-        }
-        match &self.contract.def(id).kind {
-            TypeDefKind::Option(_) | TypeDefKind::Record(_) | TypeDefKind::Flags(_) => !matches!(
-                self.name_of(ty).as_deref(),
-                Some("client-id" | "instance-id")
-            ),
-            TypeDefKind::Enum(_) => last,
-            TypeDefKind::List(inner) => self.name_of(inner).as_deref() == Some("field"),
-            _ => false,
-        }
     }
 
     fn result(&mut self, function: &Function) -> Result<String> {

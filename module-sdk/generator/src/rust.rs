@@ -11,6 +11,9 @@ use crate::contract::{Contract, camel, snake};
 /// Functions that answer without looking at their arguments, until a later version carries them out.
 const LATER: [&str; 1] = ["state.apply"];
 
+/// Functions that have no error to return, and arguments that can be wrong all the same: what the host says of them is raised.
+const RAISES: [&str; 2] = ["random.integer", "random.bytes"];
+
 /// The file of one interface.
 pub(crate) fn binding(contract: &Contract, interface: &str) -> Result<String> {
     let mut writer = Writer {
@@ -155,7 +158,8 @@ impl Writer<'_> {
         let mut call = format!("entered.{interface}_{name}({passes})");
         if let Some(wrapper) = outcome.wrapper {
             self.convert.insert(wrapper);
-            call = if outcome.fallible {
+            let raises = RAISES.contains(&format!("{}.{}", self.interface, function.name).as_str());
+            call = if outcome.fallible || raises {
                 format!("{call}.map({wrapper})")
             } else {
                 format!("{wrapper}({call})")
@@ -178,6 +182,7 @@ impl Writer<'_> {
     /// The patterns, types and passed values of the parameters, each ended with a comma.
     fn arguments(&mut self, function: &Function, skip: usize) -> Result<(String, String, String)> {
         let (mut patterns, mut types, mut passes) = (String::new(), String::new(), String::new());
+        let left_out = self.contract.left_out(function, skip);
         for (n, parameter) in function.params.iter().enumerate().skip(skip) {
             self.convert.insert("Pass");
             let name = snake(&parameter.name);
@@ -188,9 +193,10 @@ impl Writer<'_> {
                 types.push_str("Params, ");
                 continue;
             }
-            self.convert.insert("Arg");
-            write!(patterns, "Arg(mut {name}), ")?;
-            write!(types, "Arg<{}>, ", self.argument(&parameter.ty)?)?;
+            let kind = if left_out[n] { "Arg" } else { "Need" };
+            self.convert.insert(kind);
+            write!(patterns, "{kind}(mut {name}), ")?;
+            write!(types, "{kind}<{}>, ", self.argument(&parameter.ty)?)?;
         }
         Ok((patterns, types, passes))
     }

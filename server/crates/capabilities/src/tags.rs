@@ -1,6 +1,26 @@
 //! `tags`: the tags that the server gives. What a client says of itself is not written here.
 
-use crate::{ClientId, Result};
+use crate::{ClientId, Error, Result};
+
+/// Longest tag in bytes, as on the wire.
+const BYTES_MAX: usize = 64;
+
+/// Whether a text has the form of a tag, which is the same for whoever writes one (PROTOCOL.md 6.2).
+///
+/// # Errors
+/// `InvalidArgument`, with the text.
+pub fn check(tag: &str) -> Result<()> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
+    if (1..=BYTES_MAX).contains(&tag.len()) && tag.bytes().all(fits) {
+        return Ok(());
+    }
+    let cut = tag.floor_char_boundary(BYTES_MAX);
+    Err(Error::invalid(format!(
+        "\"{}{}\" is not a tag: 1 to {BYTES_MAX} of A-Z a-z 0-9 _ . : / -",
+        &tag[..cut],
+        if cut < tag.len() { "…" } else { "" }
+    )))
+}
 
 /// Writes take effect at once, for every home.
 pub trait Tags: Send + Sync {

@@ -63,7 +63,15 @@ impl<'a> Binder<'a> {
         let host = Rc::clone(self.host);
         let body = self.lua.create_function(move |lua, arguments: A| {
             match host.enter(function, |entered| Ok(work(entered, arguments))) {
-                Ok(value) => value.into_luau(lua, &host),
+                Ok(value) => value.into_luau(lua, &host).map_err(|error| match error {
+                    mlua::Error::RuntimeError(text) => {
+                        let place = Place::of_caller(lua)
+                            .as_ref()
+                            .map_or_else(String::new, before);
+                        mlua::Error::RuntimeError(format!("{place}{}: {text}", label(function)))
+                    }
+                    other => other,
+                }),
                 Err(error) => Err(refused(function, &error)),
             }
         })?;
@@ -176,6 +184,15 @@ impl Unfit {
         }
     }
 
+    /// As [`Unfit::new`], of one of all further arguments, which have no place of their own.
+    pub(crate) fn of_rest(lua: &Lua, text: String) -> Self {
+        let mut unfit = Self::new(lua, text);
+        if let Some(parameter) = unfit.named.and_then(|named| named.parameters.last()) {
+            unfit.text = format!("{parameter}: {}", unfit.text);
+        }
+        unfit
+    }
+
     /// With the name of the argument at this place, counted from 1.
     pub(crate) fn at(&self, place: usize) -> String {
         let parameter = self
@@ -192,8 +209,7 @@ impl Unfit {
     }
 
     fn before(&self) -> String {
-        let place = self.place.as_ref();
-        place.map_or_else(String::new, |place| format!("{place}: "))
+        self.place.as_ref().map_or_else(String::new, before)
     }
 }
 
@@ -208,6 +224,11 @@ impl core::fmt::Display for Unfit {
 }
 
 impl core::error::Error for Unfit {}
+
+/// A place, and what it stands before.
+fn before(place: &Place) -> String {
+    format!("{place}: ")
+}
 
 /// Only the call's own coroutine may wait: one that the script made would hand its waiting to whoever resumed it.
 pub(crate) fn may_wait(lua: &Lua, host: &Host) -> Result<()> {

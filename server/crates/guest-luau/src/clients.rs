@@ -6,7 +6,7 @@ use cohnect_capabilities::{
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass};
+use crate::convert::{Arg, Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
@@ -14,44 +14,24 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::ClientsSend,
         &["to", "opcode", "payload", "options"],
         |entered,
-         (Arg(mut to), Arg(mut opcode), Arg(mut payload), Arg(mut options)): (
-            Arg<ClientId>,
-            Arg<u16>,
-            Arg<Payload>,
+         (Need(mut to), Need(mut opcode), Need(mut payload), Arg(mut options)): (
+            Need<ClientId>,
+            Need<u16>,
+            Need<Payload>,
             Arg<SendOptions>,
         )| {
             entered.clients_send(to.pass(), opcode.pass(), payload.pass(), options.pass())
         },
     )?;
-    binder.fallible(
-        "send_to",
-        HostFunction::ClientsSendTo,
-        &["to", "opcode", "payload", "options", "except"],
-        |entered,
-         (Arg(mut to), Arg(mut opcode), Arg(mut payload), Arg(mut options), Arg(mut except)): (
-            Arg<Audience>,
-            Arg<u16>,
-            Arg<Payload>,
-            Arg<SendOptions>,
-            Arg<Option<ClientId>>,
-        )| {
-            entered.clients_send_to(
-                to.pass(),
-                opcode.pass(),
-                payload.pass(),
-                options.pass(),
-                except.pass(),
-            )
-        },
-    )?;
+    binder.fallible("send_to", HostFunction::ClientsSendTo, &["to", "opcode", "payload", "options", "except"], |entered, (Need(mut to), Need(mut opcode), Need(mut payload), Arg(mut options), Arg(mut except)): (Need<Audience>, Need<u16>, Need<Payload>, Arg<SendOptions>, Arg<Option<ClientId>>)| { entered.clients_send_to(to.pass(), opcode.pass(), payload.pass(), options.pass(), except.pass(), ) })?;
     binder.fallible(
         "send_each",
         HostFunction::ClientsSendEach,
         &["items", "opcode", "options"],
         |entered,
-         (Arg(mut items), Arg(mut opcode), Arg(mut options)): (
-            Arg<Vec<Addressed>>,
-            Arg<u16>,
+         (Need(mut items), Need(mut opcode), Arg(mut options)): (
+            Need<Vec<Addressed>>,
+            Need<u16>,
             Arg<SendOptions>,
         )| { entered.clients_send_each(items.pass(), opcode.pass(), options.pass()) },
     )?;
@@ -60,10 +40,10 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::ClientsBroadcast,
         &["topic", "to", "payload", "options"],
         |entered,
-         (Arg(mut topic), Arg(mut to), Arg(mut payload), Arg(mut options)): (
-            Arg<String>,
-            Arg<Audience>,
-            Arg<Payload>,
+         (Need(mut topic), Need(mut to), Need(mut payload), Arg(mut options)): (
+            Need<String>,
+            Need<Audience>,
+            Need<Payload>,
             Arg<SendOptions>,
         )| {
             entered.clients_broadcast(topic.pass(), to.pass(), payload.pass(), options.pass())
@@ -73,27 +53,27 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "online",
         HostFunction::ClientsOnline,
         &["id"],
-        |entered, Arg(mut id): Arg<ClientId>| entered.clients_online(id.pass()),
+        |entered, Need(mut id): Need<ClientId>| entered.clients_online(id.pass()),
     )?;
     binder.plain(
         "online_users",
         HostFunction::ClientsOnlineUsers,
         &["users"],
-        |entered, Arg(mut users): Arg<Vec<String>>| entered.clients_online_users(users.pass()),
+        |entered, Need(mut users): Need<Vec<String>>| entered.clients_online_users(users.pass()),
     )?;
     binder.fallible(
         "info",
         HostFunction::ClientsInfo,
         &["id"],
-        |entered, Arg(mut id): Arg<ClientId>| entered.clients_info(id.pass()),
+        |entered, Need(mut id): Need<ClientId>| entered.clients_info(id.pass()),
     )?;
     binder.fallible(
         "ids",
         HostFunction::ClientsIds,
         &["who", "after", "limit"],
         |entered,
-         (Arg(mut who), Arg(mut after), Arg(mut limit)): (
-            Arg<Audience>,
+         (Need(mut who), Arg(mut after), Arg(mut limit)): (
+            Need<Audience>,
             Arg<Option<ClientId>>,
             Arg<u32>,
         )| { entered.clients_ids(who.pass(), after.pass(), limit.pass()) },
@@ -103,8 +83,8 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::ClientsInfos,
         &["who", "after", "limit"],
         |entered,
-         (Arg(mut who), Arg(mut after), Arg(mut limit)): (
-            Arg<Audience>,
+         (Need(mut who), Arg(mut after), Arg(mut limit)): (
+            Need<Audience>,
             Arg<Option<ClientId>>,
             Arg<u32>,
         )| { entered.clients_infos(who.pass(), after.pass(), limit.pass()) },
@@ -113,16 +93,16 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "count",
         HostFunction::ClientsCount,
         &["who"],
-        |entered, Arg(mut who): Arg<Audience>| entered.clients_count(who.pass()),
+        |entered, Need(mut who): Need<Audience>| entered.clients_count(who.pass()),
     )?;
     binder.fallible(
         "disconnect",
         HostFunction::ClientsDisconnect,
         &["id", "reason", "message"],
         |entered,
-         (Arg(mut id), Arg(mut reason), Arg(mut message)): (
-            Arg<ClientId>,
-            Arg<CloseReason>,
+         (Need(mut id), Need(mut reason), Arg(mut message)): (
+            Need<ClientId>,
+            Need<CloseReason>,
             Arg<String>,
         )| { entered.clients_disconnect(id.pass(), reason.pass(), message.pass()) },
     )?;

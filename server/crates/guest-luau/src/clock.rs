@@ -3,7 +3,7 @@
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass, Seconds};
+use crate::convert::{Arg, Need, Pass, Seconds};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain("now", HostFunction::ClockNow, &[], |entered, (): ()| {
@@ -25,7 +25,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "civil",
         HostFunction::ClockCivil,
         &["at", "zone"],
-        |entered, (Arg(mut at), Arg(mut zone)): (Arg<Seconds>, Arg<String>)| {
+        |entered, (Need(mut at), Arg(mut zone)): (Need<Seconds>, Arg<String>)| {
             entered.clock_civil(at.pass(), zone.pass())
         },
     )?;
@@ -34,10 +34,10 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::ClockNextDue,
         &["schedule", "zone", "after"],
         |entered,
-         (Arg(mut schedule), Arg(mut zone), Arg(mut after)): (
-            Arg<String>,
-            Arg<String>,
-            Arg<Seconds>,
+         (Need(mut schedule), Need(mut zone), Need(mut after)): (
+            Need<String>,
+            Need<String>,
+            Need<Seconds>,
         )| {
             entered
                 .clock_next_due(schedule.pass(), zone.pass(), after.pass())

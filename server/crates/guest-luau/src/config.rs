@@ -3,20 +3,20 @@
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass};
+use crate::convert::{Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "get",
         HostFunction::ConfigGet,
         &["key"],
-        |entered, Arg(mut key): Arg<String>| entered.config_get(key.pass()),
+        |entered, Need(mut key): Need<String>| entered.config_get(key.pass()),
     )?;
     binder.plain(
         "secret",
         HostFunction::ConfigSecret,
         &["name"],
-        |entered, Arg(mut name): Arg<String>| entered.config_secret(name.pass()),
+        |entered, Need(mut name): Need<String>| entered.config_secret(name.pass()),
     )?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::host::Host;
 
 pub(crate) use data::{Params, ParamsEach};
 pub(crate) use pass::Pass;
+pub(crate) use records::record;
 pub(crate) use variants::{close_reason, delivery, error_of, failure, single};
 
 /// Whole numbers up to here are exact in Luau.
@@ -57,8 +58,11 @@ pub(crate) fn describe(value: &Value) -> String {
     }
 }
 
-/// Made from a Luau value. `nil` is zero wherever zero is sensible.
+/// Made from a Luau value. `nil` is zero wherever zero is sensible: in a field, and in an argument that may be left out.
 pub(crate) trait FromLuau: Sized {
+    /// What is expected where it may not be `nil`.
+    const WHAT: &'static str;
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch>;
 
     /// About how many bytes it copies, known before it does.
@@ -124,6 +128,19 @@ impl<T: FromLuau> FromLua for Arg<T> {
     }
 }
 
+/// An argument that may not be left out: `nil` is no zero there, but a variable that was misspelled, or a number that was none.
+pub(crate) struct Need<T>(pub(crate) T);
+
+impl<T: FromLuau> FromLua for Need<T> {
+    fn from_lua(value: Value, lua: &Lua) -> mlua::Result<Self> {
+        if value.is_nil() {
+            let text = Mismatch::expected(T::WHAT, &value).0;
+            return Err(mlua::Error::external(Unfit::new(lua, text)));
+        }
+        Arg::from_lua(value, lua).map(|argument| Self(argument.0))
+    }
+}
+
 /// Microseconds in the contract, seconds in Luau.
 #[derive(Clone, Copy)]
 pub(crate) struct Seconds(pub(crate) u64);
@@ -141,11 +158,13 @@ impl IntoLuau for () {
 }
 
 impl FromLuau for bool {
+    const WHAT: &'static str = "a boolean";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::Nil => Ok(false),
             Value::Boolean(on) => Ok(*on),
-            other => Err(Mismatch::expected("a boolean", other)),
+            other => Err(Mismatch::expected(Self::WHAT, other)),
         }
     }
 }
@@ -171,6 +190,8 @@ pub(crate) fn whole(value: &Value) -> Result<i64, Mismatch> {
 macro_rules! whole_numbers {
     ($($type:ty),*) => {$(
         impl FromLuau for $type {
+            const WHAT: &'static str = "a whole number";
+
             fn from_luau(value: &Value) -> core::result::Result<Self, Mismatch> {
                 Self::try_from(whole(value)?).map_err(|_| {
                     Mismatch::expected(
@@ -222,17 +243,21 @@ fn too_large(number: impl core::fmt::Display) -> mlua::Error {
 }
 
 impl FromLuau for f64 {
+    const WHAT: &'static str = "a number";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::Nil => Ok(0.0),
             Value::Number(number) => Ok(*number),
             Value::Integer(number) => Ok(*number as Self),
-            other => Err(Mismatch::expected("a number", other)),
+            other => Err(Mismatch::expected(Self::WHAT, other)),
         }
     }
 }
 
 impl FromLuau for Seconds {
+    const WHAT: &'static str = "seconds, 0 or more";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         let seconds = f64::from_luau(value)?;
         // To the nearest microsecond, so that what came out goes in again unchanged.
@@ -240,7 +265,7 @@ impl FromLuau for Seconds {
         if us >= 0.0 && us <= EXACT_MAX as f64 {
             Ok(Self(us as u64))
         } else {
-            Err(Mismatch::expected("seconds, 0 or more", value))
+            Err(Mismatch::expected(Self::WHAT, value))
         }
     }
 }
@@ -257,6 +282,8 @@ pub(crate) const fn seconds(us: u64) -> f64 {
 }
 
 impl FromLuau for String {
+    const WHAT: &'static str = "a string";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::Nil => Ok(Self::new()),
@@ -269,7 +296,7 @@ impl FromLuau for String {
                     "expected text, got bytes that are no UTF-8".to_owned(),
                 )),
             },
-            other => Err(Mismatch::expected("a string", other)),
+            other => Err(Mismatch::expected(Self::WHAT, other)),
         }
     }
 }
@@ -287,12 +314,14 @@ impl IntoLuau for &str {
 }
 
 impl FromLuau for Bytes {
+    const WHAT: &'static str = "a string or a buffer";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::Nil => Ok(Self::new()),
             Value::String(text) => Ok(Self::copy_from_slice(&text.as_bytes())),
             Value::Buffer(buffer) => Ok(Self::from(buffer.to_vec())),
-            other => Err(Mismatch::expected("a string or a buffer", other)),
+            other => Err(Mismatch::expected(Self::WHAT, other)),
         }
     }
 }
@@ -313,6 +342,8 @@ impl IntoLuau for Blob {
 }
 
 impl FromLuau for ClientId {
+    const WHAT: &'static str = "a client's id";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         let id = match value {
             Value::String(text) => core::str::from_utf8(&text.as_bytes())
@@ -320,7 +351,7 @@ impl FromLuau for ClientId {
                 .and_then(Self::parse),
             _ => None,
         };
-        id.ok_or_else(|| Mismatch::expected("a client's id", value))
+        id.ok_or_else(|| Mismatch::expected(Self::WHAT, value))
     }
 }
 
@@ -337,6 +368,8 @@ impl IntoLuau for InstanceId {
 }
 
 impl<T: FromLuau> FromLuau for Option<T> {
+    const WHAT: &'static str = T::WHAT;
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         if value.is_nil() {
             return Ok(None);
@@ -358,11 +391,13 @@ impl<T: IntoLuau> IntoLuau for Option<T> {
 const LIST_MAX: usize = 10_000;
 
 impl<T: FromLuau> FromLuau for Vec<T> {
+    const WHAT: &'static str = "a list";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         let table = match value {
             Value::Nil => return Ok(Self::new()),
             Value::Table(table) => table,
-            other => return Err(Mismatch::expected("a list", other)),
+            other => return Err(Mismatch::expected(Self::WHAT, other)),
         };
         let length = table.raw_len();
         if length > LIST_MAX {
@@ -377,6 +412,16 @@ impl<T: FromLuau> FromLuau for Vec<T> {
             list.push(T::from_luau(&item).map_err(|mismatch| mismatch.within(&n.to_string()))?);
         }
         Ok(list)
+    }
+}
+
+/// Of a function that has no error to return: it is raised.
+impl<T: IntoLuau> IntoLuau for cohnect_capabilities::Result<T> {
+    fn into_luau(self, lua: &Lua, host: &Host) -> mlua::Result<Value> {
+        match self {
+            Ok(value) => value.into_luau(lua, host),
+            Err(error) => Err(mlua::Error::runtime(error)),
+        }
     }
 }
 

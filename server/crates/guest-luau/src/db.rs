@@ -7,7 +7,7 @@ use cohnect_host::function::HostFunction;
 use mlua::{Lua, UserData, UserDataMethods, Value};
 
 use crate::binding::Binder;
-use crate::convert::{Arg, IntoLuau, Params, ParamsEach, Pass};
+use crate::convert::{Arg, IntoLuau, Need, Params, ParamsEach, Pass};
 use crate::host::Host;
 use crate::resource::{Method, Slot, finish, hold, look, step};
 
@@ -17,9 +17,9 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::DbQuery,
         &["database", "statement", "params"],
         |entered,
-         (Arg(mut database), Arg(mut statement), mut params): (
-            Arg<String>,
-            Arg<String>,
+         (Need(mut database), Need(mut statement), mut params): (
+            Need<String>,
+            Need<String>,
             Params,
         )| { entered.db_query(database.pass(), statement.pass(), params.pass()) },
     )?;
@@ -28,9 +28,9 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::DbExecute,
         &["database", "statement", "params"],
         |entered,
-         (Arg(mut database), Arg(mut statement), mut params): (
-            Arg<String>,
-            Arg<String>,
+         (Need(mut database), Need(mut statement), mut params): (
+            Need<String>,
+            Need<String>,
             Params,
         )| { entered.db_execute(database.pass(), statement.pass(), params.pass()) },
     )?;
@@ -39,17 +39,17 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::DbExecuteBatch,
         &["database", "statement", "params"],
         |entered,
-         (Arg(mut database), Arg(mut statement), Arg(mut params)): (
-            Arg<String>,
-            Arg<String>,
-            Arg<ParamsEach>,
+         (Need(mut database), Need(mut statement), Need(mut params)): (
+            Need<String>,
+            Need<String>,
+            Need<ParamsEach>,
         )| { entered.db_execute_batch(database.pass(), statement.pass(), params.pass()) },
     )?;
     binder.waiting(
         "begin",
         HostFunction::DbBegin,
         &["database", "isolation"],
-        |entered, (Arg(mut database), Arg(mut isolation)): (Arg<String>, Arg<Isolation>)| {
+        |entered, (Need(mut database), Arg(mut isolation)): (Need<String>, Arg<Isolation>)| {
             entered.db_begin(database.pass(), isolation.pass())
         },
     )?;
@@ -58,9 +58,9 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::DbOpen,
         &["database", "statement", "params"],
         |entered,
-         (Arg(mut database), Arg(mut statement), mut params): (
-            Arg<String>,
-            Arg<String>,
+         (Need(mut database), Need(mut statement), mut params): (
+            Need<String>,
+            Need<String>,
             Params,
         )| { entered.db_open(database.pass(), statement.pass(), params.pass()) },
     )?;
@@ -98,7 +98,7 @@ impl UserData for Transaction {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_async_method(
             "query",
-            |lua, this, (Arg(mut statement), mut params): (Arg<String>, Params)| {
+            |lua, this, (Need(mut statement), mut params): (Need<String>, Params)| {
                 let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
                 async move {
                     step(&lua, &slot, HostFunction::DbTransactionQuery, move |it| {
@@ -110,7 +110,7 @@ impl UserData for Transaction {
         );
         methods.add_async_method(
             "execute",
-            |lua, this, (Arg(mut statement), mut params): (Arg<String>, Params)| {
+            |lua, this, (Need(mut statement), mut params): (Need<String>, Params)| {
                 let (lua, slot) = (lua.weak(), Rc::clone(&this.0));
                 async move {
                     step(&lua, &slot, HostFunction::DbTransactionExecute, move |it| {

@@ -4,14 +4,14 @@ use cohnect_capabilities::feature_flags::Subject;
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass};
+use crate::convert::{Arg, Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
         "enabled",
         HostFunction::FeatureFlagsEnabled,
         &["name", "fallback"],
-        |entered, (Arg(mut name), Arg(mut fallback)): (Arg<String>, Arg<bool>)| {
+        |entered, (Need(mut name), Arg(mut fallback)): (Need<String>, Arg<bool>)| {
             entered.feature_flags_enabled(name.pass(), fallback.pass())
         },
     )?;
@@ -20,8 +20,8 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::FeatureFlagsEnabledFor,
         &["name", "who", "fallback"],
         |entered,
-         (Arg(mut name), Arg(mut who), Arg(mut fallback)): (
-            Arg<String>,
+         (Need(mut name), Arg(mut who), Arg(mut fallback)): (
+            Need<String>,
             Arg<Subject>,
             Arg<bool>,
         )| { entered.feature_flags_enabled_for(name.pass(), who.pass(), fallback.pass()) },
@@ -30,7 +30,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "value",
         HostFunction::FeatureFlagsValue,
         &["name", "who"],
-        |entered, (Arg(mut name), Arg(mut who)): (Arg<String>, Arg<Subject>)| {
+        |entered, (Need(mut name), Arg(mut who)): (Need<String>, Arg<Subject>)| {
             entered.feature_flags_value(name.pass(), who.pass())
         },
     )?;

@@ -43,6 +43,8 @@ pub(crate) struct Host {
     pub(crate) functions: RefCell<Vec<(*const core::ffi::c_void, Named)>>,
     constants: OnceCell<Constants>,
     known: RefCell<Known>,
+    /// The table that was raised last: how Luau shows it, and what it says.
+    thrown: RefCell<Option<(String, String)>>,
 }
 
 /// Values that are made once.
@@ -92,13 +94,31 @@ impl Host {
             functions: RefCell::default(),
             constants: OnceCell::new(),
             known: RefCell::default(),
+            thrown: RefCell::default(),
         })
     }
 
     /// Lends the context to the call that begins.
     pub(crate) fn lend(&self, context: Box<Context>) {
         self.ending.set(None);
+        self.thrown.take();
         *self.context.borrow_mut() = Some(context);
+    }
+
+    /// A table is raised, which Luau shows as this address and which says this.
+    pub(crate) fn thrown(&self, address: String, text: String) {
+        *self.thrown.borrow_mut() = Some((address, text));
+    }
+
+    /// The error, with what a raised table says in place of its address.
+    pub(crate) fn explain(&self, error: mlua::Error) -> mlua::Error {
+        if let Some((address, said)) = &*self.thrown.borrow() {
+            let text = crate::call::text(&error);
+            if text.starts_with(address) {
+                return mlua::Error::RuntimeError(text.replacen(address, said, 1));
+            }
+        }
+        error
     }
 
     /// Takes the context back; none when no call runs.

@@ -7,7 +7,7 @@ use mlua::{Lua, LuaString, Table, Value};
 use serde_json::Value as Json;
 
 use crate::host::Host;
-use crate::tables::{Form, NODES_MAX, Stopped, Walk};
+use crate::tables::{Form, NODES_MAX, Unwritten, Walk, look};
 
 /// Largest text in bytes, either way: sixteen messages; a text is worked on without a look at the clock.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
@@ -32,10 +32,18 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
             let mut writer = Writer {
                 host: &shared,
                 text: Vec::new(),
-                path: Path::default(),
+                depth: 0,
+                count: 0,
                 walk: Walk::bounded(),
             };
-            writer.value(&value)?;
+            writer.value(&value).map_err(|unwritten| match unwritten {
+                Unwritten::Whole(text) => mlua::Error::runtime(format!("json.encode: {text}")),
+                Unwritten::Part(keys, text) => mlua::Error::runtime(format!(
+                    "json.encode: value{} {text}",
+                    Unwritten::path(keys)
+                )),
+                Unwritten::Luau(error) => error,
+            })?;
             lua.create_string(writer.text)
         })?,
     )?;
@@ -98,45 +106,23 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// Where in a value an error is.
-#[derive(Default)]
-pub(crate) struct Path(Vec<String>);
-
-impl Path {
-    pub(crate) fn push(&mut self, key: &Value) {
-        self.0.push(match key {
-            Value::String(key) => format!(".{}", key.to_string_lossy()),
-            other => format!("[{}]", crate::convert::describe(other)),
-        });
-    }
-
-    pub(crate) fn pop(&mut self) {
-        self.0.pop();
-    }
-
-    pub(crate) const fn depth(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn show(&self) -> String {
-        self.0.concat()
-    }
-}
-
 /// What is being written.
 struct Writer<'a> {
     host: &'a Host,
     text: Vec<u8>,
-    path: Path,
+    depth: usize,
+    count: usize,
     walk: Walk,
 }
 
 impl Writer<'_> {
-    fn value(&mut self, value: &Value) -> mlua::Result<()> {
+    fn value(&mut self, value: &Value) -> Result<(), Unwritten> {
         self.check_length(0)?;
-        if self.path.depth() > DEPTH_MAX {
-            return Err(mlua::Error::runtime(format!(
-                "json.encode: deeper than {DEPTH_MAX} tables, or a circle"
+        self.count += 1;
+        look(self.count)?;
+        if self.depth > DEPTH_MAX {
+            return Err(Unwritten::Whole(format!(
+                "deeper than {DEPTH_MAX} tables, or a circle"
             )));
         }
         match value {
@@ -147,11 +133,14 @@ impl Writer<'_> {
                 .extend_from_slice(if *on { b"true" } else { b"false" }),
             Value::Integer(_) | Value::Number(_) => self.number(value)?,
             Value::String(string) => self.string(string)?,
-            Value::Table(table) => self.table(table)?,
+            Value::Table(table) => {
+                self.depth += 1;
+                self.table(table)?;
+                self.depth -= 1;
+            }
             other => {
-                return Err(mlua::Error::runtime(format!(
-                    "json.encode: value{} is a {}, which JSON cannot say",
-                    self.path.show(),
+                return Err(Unwritten::here(format!(
+                    "is a {}, which JSON cannot say",
                     other.type_name()
                 )));
             }
@@ -160,16 +149,16 @@ impl Writer<'_> {
     }
 
     /// Whether this much more still fits.
-    fn check_length(&self, more: usize) -> mlua::Result<()> {
+    fn check_length(&self, more: usize) -> Result<(), Unwritten> {
         if self.text.len().saturating_add(more) > TEXT_BYTES_MAX {
-            return Err(mlua::Error::runtime(format!(
-                "json.encode: more than {TEXT_BYTES_MAX} bytes"
+            return Err(Unwritten::Whole(format!(
+                "more than {TEXT_BYTES_MAX} bytes"
             )));
         }
         Ok(())
     }
 
-    fn number(&mut self, value: &Value) -> mlua::Result<()> {
+    fn number(&mut self, value: &Value) -> Result<(), Unwritten> {
         if let Ok(number) = crate::convert::whole(value) {
             self.text.extend_from_slice(number.to_string().as_bytes());
             return Ok(());
@@ -180,83 +169,75 @@ impl Writer<'_> {
                 self.text.extend_from_slice(number.to_string().as_bytes());
                 Ok(())
             }
-            None => Err(mlua::Error::runtime(format!(
-                "json.encode: value{} is {number}, which JSON cannot say",
-                self.path.show()
+            None => Err(Unwritten::here(format!(
+                "is {number}, which JSON cannot say"
             ))),
         }
     }
 
-    fn string(&mut self, string: &LuaString) -> mlua::Result<()> {
+    fn string(&mut self, string: &LuaString) -> Result<(), Unwritten> {
         self.check_length(string.as_bytes().len())?;
-        let string = string.to_str().map_err(|_| {
-            mlua::Error::runtime(format!(
-                "json.encode: value{} is bytes that are no UTF-8",
-                self.path.show()
-            ))
-        })?;
+        let string = string
+            .to_str()
+            .map_err(|_| Unwritten::here("is bytes that are no UTF-8".to_owned()))?;
         serde_json::to_writer(&mut self.text, &*string)
-            .map_err(|error| mlua::Error::runtime(format!("json.encode: {error}")))
+            .map_err(|error| Unwritten::Whole(error.to_string()))
     }
 
-    fn table(&mut self, table: &Table) -> mlua::Result<()> {
+    fn table(&mut self, table: &Table) -> Result<(), Unwritten> {
         let marked = table.metatable();
         let as_object = marked.as_ref() == Some(&self.host.constants()?.object);
-        let form = self
-            .walk
-            .form(table, as_object)
-            .map_err(|stopped| match stopped {
-                Stopped::TooMany => mlua::Error::runtime(format!("json.encode: {stopped}")),
-                Stopped::Luau(error) => error,
-            })?;
+        let form = self.walk.form(table, as_object)?;
         match &*form {
             Form::List(length) => self.list(table, *length),
             Form::Map(pairs) => self.map(pairs),
         }
     }
 
-    fn list(&mut self, table: &Table, length: usize) -> mlua::Result<()> {
+    fn list(&mut self, table: &Table, length: usize) -> Result<(), Unwritten> {
         self.text.push(b'[');
         for n in 1..=length {
             if n > 1 {
                 self.text.push(b',');
             }
-            self.path.push(&Value::Integer(n as i64));
-            self.value(&table.raw_get::<Value>(n)?)?;
-            self.path.pop();
+            self.value(&table.raw_get::<Value>(n)?)
+                .map_err(|unwritten| unwritten.under(&Value::Integer(n as i64)))?;
         }
         self.text.push(b']');
         Ok(())
     }
 
-    fn map(&mut self, pairs: &[(Value, Value)]) -> mlua::Result<()> {
+    fn map(&mut self, pairs: &[(Value, Value)]) -> Result<(), Unwritten> {
         self.text.push(b'{');
         for (n, (key, value)) in pairs.iter().enumerate() {
-            self.path.push(key);
             if n > 0 {
                 self.text.push(b',');
             }
-            match key {
-                Value::String(name) => self.string(name)?,
-                Value::Integer(_) | Value::Number(_) => {
-                    self.text.push(b'"');
-                    self.number(key)?;
-                    self.text.push(b'"');
-                }
-                other => {
-                    return Err(mlua::Error::runtime(format!(
-                        "json.encode: value{} has a {} for a key",
-                        self.path.show(),
-                        other.type_name()
-                    )));
-                }
-            }
-            self.text.push(b':');
-            self.value(value)?;
-            self.path.pop();
+            self.key(key)
+                .and_then(|()| {
+                    self.text.push(b':');
+                    self.value(value)
+                })
+                .map_err(|unwritten| unwritten.under(key))?;
         }
         self.text.push(b'}');
         Ok(())
+    }
+
+    fn key(&mut self, key: &Value) -> Result<(), Unwritten> {
+        match key {
+            Value::String(name) => self.string(name),
+            Value::Integer(_) | Value::Number(_) => {
+                self.text.push(b'"');
+                self.number(key)?;
+                self.text.push(b'"');
+                Ok(())
+            }
+            other => Err(Unwritten::here(format!(
+                "has a {} for a key",
+                other.type_name()
+            ))),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::call::refused;
 use crate::convert::FromLuau;
 use crate::msgpack::{self, Bad};
 use crate::shape::Handlers;
+use crate::tables::look;
 
 /// Writes what is kept; none when the module saves by itself, or not at all.
 pub(crate) fn save(handlers: &Handlers) -> Option<mlua::Result<Returned>> {
@@ -101,7 +102,8 @@ fn refill(keep: &Table, new: &Table) -> mlua::Result<()> {
         return Ok(());
     }
     keep.clear()?;
-    for pair in new.pairs::<Value, Value>() {
+    for (n, pair) in new.pairs::<Value, Value>().enumerate() {
+        look(n + 1)?;
         let (key, value) = pair?;
         keep.raw_set(key, value)?;
     }

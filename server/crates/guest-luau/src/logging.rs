@@ -4,7 +4,7 @@ use cohnect_capabilities::{Field, logging::Level};
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass};
+use crate::convert::{Arg, Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain(
@@ -18,8 +18,8 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::LoggingLog,
         &["level", "message", "fields"],
         |entered,
-         (Arg(mut level), Arg(mut message), Arg(mut fields)): (
-            Arg<Level>,
+         (Need(mut level), Arg(mut message), Arg(mut fields)): (
+            Need<Level>,
             Arg<String>,
             Arg<Vec<Field>>,
         )| { entered.logging_log(level.pass(), message.pass(), fields.pass()) },

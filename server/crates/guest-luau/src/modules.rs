@@ -4,7 +4,7 @@ use cohnect_capabilities::Payload;
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass};
+use crate::convert::{Arg, Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.waiting(
@@ -12,9 +12,9 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::ModulesCall,
         &["module", "action", "input"],
         |entered,
-         (Arg(mut module), Arg(mut action), Arg(mut input)): (
-            Arg<String>,
-            Arg<String>,
+         (Need(mut module), Need(mut action), Arg(mut input)): (
+            Need<String>,
+            Need<String>,
             Arg<Payload>,
         )| { entered.modules_call(module.pass(), action.pass(), input.pass()) },
     )?;

@@ -39,7 +39,7 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
         lua.create_function(|lua, value: Value| {
             let mut writer = Writer::new("value", BYTES_MAX, false);
             writer
-                .value(&value)
+                .whole(&value)
                 .map_err(|text| mlua::Error::runtime(format!("msgpack.encode: {text}")))?;
             lua.create_string(writer.out)
         })?,
@@ -86,7 +86,7 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
 /// What cannot be kept, by its path.
 pub(crate) fn encode_kept(table: &Table) -> Result<Vec<u8>, String> {
     let mut writer = Writer::new("keep", SNAPSHOT_BYTES_MAX, true);
-    writer.value(&Value::Table(table.clone()))?;
+    writer.whole(&Value::Table(table.clone()))?;
     Ok(writer.out)
 }
 

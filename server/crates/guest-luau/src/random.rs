@@ -3,7 +3,7 @@
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Blob, Pass};
+use crate::convert::{Blob, Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.plain("next", HostFunction::RandomNext, &[], |entered, (): ()| {
@@ -19,7 +19,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "integer",
         HostFunction::RandomInteger,
         &["low", "high"],
-        |entered, (Arg(mut low), Arg(mut high)): (Arg<i64>, Arg<i64>)| {
+        |entered, (Need(mut low), Need(mut high)): (Need<i64>, Need<i64>)| {
             entered.random_integer(low.pass(), high.pass())
         },
     )?;
@@ -27,7 +27,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "bytes",
         HostFunction::RandomBytes,
         &["len"],
-        |entered, Arg(mut len): Arg<u32>| Blob(entered.random_bytes(len.pass())),
+        |entered, Need(mut len): Need<u32>| entered.random_bytes(len.pass()).map(Blob),
     )?;
     Ok(())
 }

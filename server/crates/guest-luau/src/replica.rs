@@ -73,6 +73,7 @@ impl Instance {
 
     fn run_file(code: &Arc<Code>, host: &Rc<Host>) -> Result<(Vm, Shape), LoadError> {
         let shown = |error: mlua::Error| {
+            let error = host.explain(error);
             let what = if call::is_memory(&error) {
                 format!(
                     "the file used more than its {} bytes of memory while it ran",
@@ -81,7 +82,13 @@ impl Instance {
             } else {
                 call::text(&error)
             };
-            LoadError::new(format!("{}: {what}", code.shown()))
+            // Most errors of Luau begin with the file and the line.
+            let file = format!("{}:", code.shown());
+            LoadError::new(if what.starts_with(&file) {
+                what
+            } else {
+                format!("{file} {what}")
+            })
         };
         let vm = Vm::new(code, Rc::clone(host)).map_err(shown)?;
         let table: Value = code
@@ -149,6 +156,7 @@ impl Replica for Plain {
         self.0.begin();
         let host = Rc::clone(&self.0.vm.host);
         let result = safepoint::watched(&host.counter, &*host, None, || self.dispatch(export));
+        let result = result.map_err(|error| host.explain(error));
         let ending = self.0.end();
         call::outcome(ending, export, result, self.0.context())
     }

@@ -228,10 +228,15 @@ impl Loader {
                 return Ok(candidate);
             }
         }
-        let known: Vec<&str> = self.code.files.keys().map(String::as_str).collect();
-        Err(mlua::Error::runtime(format!(
-            "there is no {path}.luau in the module's folder; {}",
+        let others = self.code.files.keys().filter(|file| *file != from);
+        let known: Vec<&str> = others.map(String::as_str).collect();
+        let suggestion = if known.is_empty() {
+            "it has no other file".to_owned()
+        } else {
             suggestion(&format!("{path}.luau"), &known)
+        };
+        Err(mlua::Error::runtime(format!(
+            "there is no {path}.luau in the module's folder; {suggestion}"
         )))
     }
 }

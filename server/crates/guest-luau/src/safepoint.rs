@@ -134,30 +134,52 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
     });
 }
 
+/// Whether the running call has to end. For our own loops over a script's values, in which Luau does not look.
+pub(crate) fn is_over() -> bool {
+    WATCH.with(|watch| {
+        let counter = watch.counter.get();
+        if counter.is_null() {
+            return false;
+        }
+        // SAFETY: as in `interrupt`.
+        let now = unsafe { (*counter).load(Ordering::Relaxed) };
+        now != watch.seen.get() && judged(watch, now) == Sentence::End
+    })
+}
+
+/// What the judge says at this tick; what it has said once of an end holds for the rest of the call.
+#[cold]
+fn judged(watch: &Watch, now: u64) -> Sentence {
+    if watch.seen.get() == DOOMED {
+        return Sentence::End;
+    }
+    watch.seen.set(now);
+    let sentence = match watch.judge.get() {
+        // SAFETY: as with the counter: set only inside `watched`, which borrows the judge for all of that time.
+        Some(judge) => unsafe { (*judge).judge() },
+        None => Sentence::GoOn,
+    };
+    if sentence == Sentence::End {
+        watch.seen.set(DOOMED);
+    }
+    sentence
+}
+
 /// # Safety
 /// `state` is the state that Luau called the interrupt with, at a point where it may raise.
 #[cold]
 unsafe fn at_tick(state: *mut ffi::lua_State, watch: &Watch, now: u64) {
-    if watch.seen.get() != DOOMED {
-        watch.seen.set(now);
-        let sentence = match watch.judge.get() {
-            // SAFETY: as with the counter: set only inside `watched`, which borrows the judge for all of that time.
-            Some(judge) => unsafe { (*judge).judge() },
-            None => Sentence::GoOn,
-        };
-        if sentence == Sentence::GoOn {
-            // SAFETY: only the outermost coroutine is suspended, which our own code resumes, and only where Luau says that it may be; nothing is
-            // passed, and Luau looks at the state's status right after the interrupt.
-            unsafe {
-                if core::ptr::eq(watch.outermost.get(), state.cast_const().cast())
-                    && ffi::lua_isyieldable(state) != 0
-                {
-                    ffi::lua_yield(state, 0);
-                }
+    if judged(watch, now) == Sentence::GoOn {
+        // SAFETY: only the outermost coroutine is suspended, which our own code resumes, and only where Luau says that it may be; nothing is
+        // passed, and Luau looks at the state's status right after the interrupt.
+        unsafe {
+            if core::ptr::eq(watch.outermost.get(), state.cast_const().cast())
+                && ffi::lua_isyieldable(state) != 0
+            {
+                ffi::lua_yield(state, 0);
             }
-            return;
         }
-        watch.seen.set(DOOMED);
+        return;
     }
     // SAFETY: an interrupt may raise, as Luau documents; room for one value is asked for first, and no frame of ours between here and the virtual
     // machine holds anything that would have to be dropped.
@@ -261,6 +283,26 @@ mod tests {
             result.expect_err("it is ended")
         });
         assert!(error.to_string().contains("CPU time"), "{error}");
+    }
+
+    #[test]
+    fn a_loop_of_our_own_hears_of_the_end() {
+        let counter = AtomicU64::new(1);
+        let judge = After {
+            ticks: Cell::new(1),
+        };
+        let heard = watched(&counter, &judge, None, || {
+            let mut heard = vec![is_over()];
+            for _ in 0..2 {
+                counter.fetch_add(1, Ordering::Relaxed);
+                heard.push(is_over());
+            }
+            // Without another tick, too.
+            heard.push(is_over());
+            heard
+        });
+        assert_eq!(heard, [false, false, true, true]);
+        assert!(!is_over(), "nobody watches");
     }
 
     #[test]

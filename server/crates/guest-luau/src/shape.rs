@@ -9,6 +9,7 @@ use core::cell::RefCell;
 use std::sync::Arc;
 
 use cohnect_capabilities::Opcode;
+use cohnect_host::catalog::{TOPIC_CLAIMS_MAX, check_pattern};
 use cohnect_host::export::{Exports, TickPlan};
 use mlua::{Function, LuaString, Table, Value};
 use rustc_hash::FxHashMap;
@@ -56,19 +57,26 @@ pub(crate) struct Topics {
     patterns: Vec<(String, Function)>,
 }
 
-impl Topics {
-    pub(crate) fn insert(&mut self, topic: &str, function: Function) {
-        // `{key}` names the instance of a keyed module; in a topic it stands for one segment.
-        let pattern = topic.replace("{key}", "*");
-        if pattern.contains('*') {
-            self.patterns.push((pattern, function));
-            self.patterns
-                .sort_by_key(|(pattern, _)| core::cmp::Reverse(specificity(pattern)));
-        } else {
-            self.exact.insert(pattern, function);
+impl FromIterator<(String, Function)> for Topics {
+    fn from_iter<I: IntoIterator<Item = (String, Function)>>(handlers: I) -> Self {
+        let mut topics = Self::default();
+        for (topic, function) in handlers {
+            // `{key}` names the instance of a keyed module; in a topic it stands for one segment.
+            let pattern = topic.replace("{key}", "*");
+            if pattern.contains('*') {
+                topics.patterns.push((pattern, function));
+            } else {
+                topics.exact.insert(pattern, function);
+            }
         }
+        topics
+            .patterns
+            .sort_by_cached_key(|(pattern, _)| core::cmp::Reverse(specificity(pattern)));
+        topics
     }
+}
 
+impl Topics {
     pub(crate) fn find(&self, topic: &str) -> Option<&Function> {
         self.exact.get(topic).or_else(|| {
             self.patterns
@@ -217,7 +225,10 @@ fn read_key(
         "pipeline" => claims::packets(shape, options, table(value)?),
         "broadcast" => claims::broadcasts(shape, options, table(value)?),
         "stream_handler" => claims::streams(shape, options, table(value)?),
-        "stream_closed" => topics(&mut shape.handlers.closed, table(value)?),
+        "stream_closed" => {
+            shape.handlers.closed = topics(table(value)?)?;
+            Ok(())
+        }
         "background" => {
             shape.handlers.background = Some(function(value)?);
             shape.exports.background = true;
@@ -311,14 +322,32 @@ fn ticker(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn topics(into: &mut Topics, table: &Table) -> Result<(), Wrong> {
-    for (topic, value) in entries(table, "topics")? {
-        into.insert(
-            &topic,
-            function(&value).map_err(|wrong| wrong.within(format_args!("\"{topic}\"")))?,
-        );
+/// The entries of a table with topics for keys. They are counted here, too: a table with thousands costs the thread that reads it, and each replica anew.
+fn topic_entries(table: &Table) -> Result<Vec<(String, Value)>, Wrong> {
+    let entries = entries(table, "topics")?;
+    if entries.len() > TOPIC_CLAIMS_MAX {
+        return Err(format!(
+            "at most {TOPIC_CLAIMS_MAX} topics, here are {}; a pattern such as `chat/*` stands for many",
+            entries.len()
+        )
+        .into());
     }
-    Ok(())
+    for (topic, value) in &entries {
+        // `{key}` is the host's to refuse.
+        check_pattern(&topic.replace("{key}", "*"))
+            .map_err(|text| Wrong::from(text).at(|| place_of(value)))?;
+    }
+    Ok(entries)
+}
+
+fn topics(table: &Table) -> Result<Topics, Wrong> {
+    topic_entries(table)?
+        .into_iter()
+        .map(|(topic, value)| match function(&value) {
+            Ok(function) => Ok((topic, function)),
+            Err(wrong) => Err(wrong.within(format_args!("\"{topic}\""))),
+        })
+        .collect()
 }
 
 fn named(into: &mut FxHashMap<String, Function>, table: &Table) -> Result<(), Wrong> {

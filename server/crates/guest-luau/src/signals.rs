@@ -4,14 +4,14 @@ use cohnect_capabilities::Payload;
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass};
+use crate::convert::{Arg, Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "raise",
         HostFunction::SignalsRaise,
         &["name", "body"],
-        |entered, (Arg(mut name), Arg(mut body)): (Arg<String>, Arg<Payload>)| {
+        |entered, (Need(mut name), Arg(mut body)): (Need<String>, Arg<Payload>)| {
             entered.signals_raise(name.pass(), body.pass())
         },
     )?;

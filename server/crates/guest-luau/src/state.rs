@@ -4,14 +4,14 @@ use cohnect_capabilities::{Payload, Scope};
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass, Seconds};
+use crate::convert::{Arg, Need, Pass, Seconds};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "get",
         HostFunction::StateGet,
         &["scope", "key"],
-        |entered, (Arg(mut scope), Arg(mut key)): (Arg<Scope>, Arg<String>)| {
+        |entered, (Need(mut scope), Need(mut key)): (Need<Scope>, Need<String>)| {
             entered.state_get(scope.pass(), key.pass())
         },
     )?;
@@ -19,7 +19,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "get_many",
         HostFunction::StateGetMany,
         &["scope", "keys"],
-        |entered, (Arg(mut scope), Arg(mut keys)): (Arg<Scope>, Arg<Vec<String>>)| {
+        |entered, (Need(mut scope), Need(mut keys)): (Need<Scope>, Need<Vec<String>>)| {
             entered.state_get_many(scope.pass(), keys.pass())
         },
     )?;
@@ -28,9 +28,9 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::StateScan,
         &["scope", "prefix", "after", "limit"],
         |entered,
-         (Arg(mut scope), Arg(mut prefix), Arg(mut after), Arg(mut limit)): (
-            Arg<Scope>,
-            Arg<String>,
+         (Need(mut scope), Need(mut prefix), Arg(mut after), Arg(mut limit)): (
+            Need<Scope>,
+            Need<String>,
             Arg<Option<String>>,
             Arg<u32>,
         )| { entered.state_scan(scope.pass(), prefix.pass(), after.pass(), limit.pass()) },
@@ -40,10 +40,10 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::StateSet,
         &["scope", "key", "value", "ttl"],
         |entered,
-         (Arg(mut scope), Arg(mut key), Arg(mut value), Arg(mut ttl)): (
-            Arg<Scope>,
-            Arg<String>,
-            Arg<Payload>,
+         (Need(mut scope), Need(mut key), Need(mut value), Arg(mut ttl)): (
+            Need<Scope>,
+            Need<String>,
+            Need<Payload>,
             Arg<Seconds>,
         )| { entered.state_set(scope.pass(), key.pass(), value.pass(), ttl.pass()) },
     )?;
@@ -52,11 +52,11 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::StateCompareAndSet,
         &["scope", "key", "expected", "value", "ttl"],
         |entered,
-         (Arg(mut scope), Arg(mut key), Arg(mut expected), Arg(mut value), Arg(mut ttl)): (
-            Arg<Scope>,
-            Arg<String>,
-            Arg<u64>,
-            Arg<Payload>,
+         (Need(mut scope), Need(mut key), Need(mut expected), Need(mut value), Arg(mut ttl)): (
+            Need<Scope>,
+            Need<String>,
+            Need<u64>,
+            Need<Payload>,
             Arg<Seconds>,
         )| {
             entered.state_compare_and_set(
@@ -73,10 +73,10 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::StateAdd,
         &["scope", "key", "delta", "ttl"],
         |entered,
-         (Arg(mut scope), Arg(mut key), Arg(mut delta), Arg(mut ttl)): (
-            Arg<Scope>,
-            Arg<String>,
-            Arg<i64>,
+         (Need(mut scope), Need(mut key), Need(mut delta), Arg(mut ttl)): (
+            Need<Scope>,
+            Need<String>,
+            Need<i64>,
             Arg<Seconds>,
         )| { entered.state_add(scope.pass(), key.pass(), delta.pass(), ttl.pass()) },
     )?;
@@ -84,7 +84,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "remove",
         HostFunction::StateRemove,
         &["scope", "key"],
-        |entered, (Arg(mut scope), Arg(mut key)): (Arg<Scope>, Arg<String>)| {
+        |entered, (Need(mut scope), Need(mut key)): (Need<Scope>, Need<String>)| {
             entered.state_remove(scope.pass(), key.pass())
         },
     )?;

@@ -4,7 +4,7 @@ use cohnect_capabilities::{ClientId, Delivery, Payload};
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass};
+use crate::convert::{Arg, Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
@@ -12,9 +12,9 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::StreamsPublish,
         &["topic", "payload", "delivery"],
         |entered,
-         (Arg(mut topic), Arg(mut payload), Arg(mut delivery)): (
-            Arg<String>,
-            Arg<Payload>,
+         (Need(mut topic), Need(mut payload), Arg(mut delivery)): (
+            Need<String>,
+            Need<Payload>,
             Arg<Delivery>,
         )| { entered.streams_publish(topic.pass(), payload.pass(), delivery.pass()) },
     )?;
@@ -23,10 +23,10 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::StreamsPublishOne,
         &["topic", "to", "payload", "delivery"],
         |entered,
-         (Arg(mut topic), Arg(mut to), Arg(mut payload), Arg(mut delivery)): (
-            Arg<String>,
-            Arg<ClientId>,
-            Arg<Payload>,
+         (Need(mut topic), Need(mut to), Need(mut payload), Arg(mut delivery)): (
+            Need<String>,
+            Need<ClientId>,
+            Need<Payload>,
             Arg<Delivery>,
         )| {
             entered.streams_publish_one(topic.pass(), to.pass(), payload.pass(), delivery.pass())
@@ -36,7 +36,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "finish",
         HostFunction::StreamsFinish,
         &["topic", "reason"],
-        |entered, (Arg(mut topic), Arg(mut reason)): (Arg<String>, Arg<String>)| {
+        |entered, (Need(mut topic), Need(mut reason)): (Need<String>, Need<String>)| {
             entered.streams_finish(topic.pass(), reason.pass())
         },
     )?;
@@ -44,7 +44,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "attach",
         HostFunction::StreamsAttach,
         &["topic", "client"],
-        |entered, (Arg(mut topic), Arg(mut client)): (Arg<String>, Arg<ClientId>)| {
+        |entered, (Need(mut topic), Need(mut client)): (Need<String>, Need<ClientId>)| {
             entered.streams_attach(topic.pass(), client.pass())
         },
     )?;
@@ -52,7 +52,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "detach",
         HostFunction::StreamsDetach,
         &["topic", "client"],
-        |entered, (Arg(mut topic), Arg(mut client)): (Arg<String>, Arg<ClientId>)| {
+        |entered, (Need(mut topic), Need(mut client)): (Need<String>, Need<ClientId>)| {
             entered.streams_detach(topic.pass(), client.pass())
         },
     )?;

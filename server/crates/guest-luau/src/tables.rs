@@ -1,4 +1,5 @@
-//! How the codecs walk tables: whether one is a list or a map, each table looked at once, and all of it counted. What is written is not here.
+//! How the codecs walk tables: whether one is a list or a map, each table looked at once, all of it counted, and the clock looked at meanwhile; and how they
+//! say where in a value something is wrong. What is written is not here.
 
 use core::ffi::c_void;
 use std::rc::Rc;
@@ -6,8 +7,74 @@ use std::rc::Rc;
 use mlua::{Table, Value};
 use rustc_hash::FxHashMap;
 
-/// Values in what a script encodes or decodes at once: nobody looks at the clock meanwhile, and each costs about a tenth of a microsecond.
+use crate::convert::describe;
+use crate::safepoint::{self, DOOM};
+
+/// Values in what a script encodes or decodes at once; each costs about a tenth of a microsecond.
 pub(crate) const NODES_MAX: usize = 100_000;
+
+/// Values between two looks at the clock: a tenth of a millisecond.
+const LOOK_EVERY: usize = 1_024;
+
+/// To be called with each value, counted from 1.
+///
+/// # Errors
+/// When the call has used its time up.
+pub(crate) fn look(count: usize) -> mlua::Result<()> {
+    if count.is_multiple_of(LOOK_EVERY) && safepoint::is_over() {
+        return Err(mlua::Error::runtime(DOOM));
+    }
+    Ok(())
+}
+
+/// Why a value cannot be written.
+pub(crate) enum Unwritten {
+    /// For this reason.
+    Whole(String),
+    /// What is wrong with a part of it: the keys that lead there, the last one first, and how the sentence goes on. They are collected on the way out, so
+    /// that what can be written costs nothing for them.
+    Part(Vec<String>, String),
+    /// Luau could not say, or the call has to end.
+    Luau(mlua::Error),
+}
+
+impl Unwritten {
+    /// The value at hand is wrong.
+    pub(crate) const fn here(text: String) -> Self {
+        Self::Part(Vec::new(), text)
+    }
+
+    /// It is wrong in the value of this key.
+    pub(crate) fn under(mut self, key: &Value) -> Self {
+        if let Self::Part(keys, _) = &mut self {
+            keys.push(match key {
+                Value::String(key) => format!(".{}", key.to_string_lossy()),
+                other => format!("[{}]", describe(other)),
+            });
+        }
+        self
+    }
+
+    /// The keys as a script writes them.
+    pub(crate) fn path(keys: Vec<String>) -> String {
+        keys.into_iter().rev().collect()
+    }
+}
+
+impl From<mlua::Error> for Unwritten {
+    fn from(error: mlua::Error) -> Self {
+        Self::Luau(error)
+    }
+}
+
+impl From<Stopped> for Unwritten {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::TooMany => Self::Whole(format!("more than {NODES_MAX} values")),
+            Stopped::Luau(error) => Self::Luau(error),
+        }
+    }
+}
 
 /// What a table is to a codec.
 pub(crate) enum Form {
@@ -28,15 +95,6 @@ pub(crate) enum Stopped {
 impl From<mlua::Error> for Stopped {
     fn from(error: mlua::Error) -> Self {
         Self::Luau(error)
-    }
-}
-
-impl core::fmt::Display for Stopped {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::TooMany => write!(f, "more than {NODES_MAX} values"),
-            Self::Luau(error) => error.fmt(f),
-        }
     }
 }
 
@@ -96,6 +154,7 @@ fn form(table: &Table, map: bool, most: usize) -> Result<Form, Stopped> {
     }
     let mut pairs = Vec::new();
     for pair in table.pairs::<Value, Value>() {
+        look(pairs.len() + 1)?;
         if pairs.len() == most {
             return Err(Stopped::TooMany);
         }
@@ -118,6 +177,7 @@ fn list(table: &Table, most: usize) -> Result<Option<usize>, Stopped> {
         if count > most {
             return Err(Stopped::TooMany);
         }
+        look(count)?;
     }
     Ok((count == length).then_some(length))
 }

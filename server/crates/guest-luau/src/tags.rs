@@ -4,14 +4,14 @@ use cohnect_capabilities::ClientId;
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass};
+use crate::convert::{Need, Pass};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
         "add",
         HostFunction::TagsAdd,
         &["id", "tag"],
-        |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
+        |entered, (Need(mut id), Need(mut tag)): (Need<ClientId>, Need<String>)| {
             entered.tags_add(id.pass(), tag.pass())
         },
     )?;
@@ -19,7 +19,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "remove",
         HostFunction::TagsRemove,
         &["id", "tag"],
-        |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
+        |entered, (Need(mut id), Need(mut tag)): (Need<ClientId>, Need<String>)| {
             entered.tags_remove(id.pass(), tag.pass())
         },
     )?;
@@ -27,7 +27,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "replace",
         HostFunction::TagsReplace,
         &["id", "tags"],
-        |entered, (Arg(mut id), Arg(mut tags)): (Arg<ClientId>, Arg<Vec<String>>)| {
+        |entered, (Need(mut id), Need(mut tags)): (Need<ClientId>, Need<Vec<String>>)| {
             entered.tags_replace(id.pass(), tags.pass())
         },
     )?;
@@ -35,7 +35,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "has",
         HostFunction::TagsHas,
         &["id", "tag"],
-        |entered, (Arg(mut id), Arg(mut tag)): (Arg<ClientId>, Arg<String>)| {
+        |entered, (Need(mut id), Need(mut tag)): (Need<ClientId>, Need<String>)| {
             entered.tags_has(id.pass(), tag.pass())
         },
     )?;
@@ -43,7 +43,7 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "of",
         HostFunction::TagsOf,
         &["id"],
-        |entered, Arg(mut id): Arg<ClientId>| entered.tags_of(id.pass()),
+        |entered, Need(mut id): Need<ClientId>| entered.tags_of(id.pass()),
     )?;
     Ok(())
 }

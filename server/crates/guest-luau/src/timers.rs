@@ -4,7 +4,7 @@ use cohnect_capabilities::Payload;
 use cohnect_host::function::HostFunction;
 
 use crate::binding::Binder;
-use crate::convert::{Arg, Pass, Seconds};
+use crate::convert::{Arg, Need, Pass, Seconds};
 
 pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
     binder.fallible(
@@ -12,9 +12,9 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::TimersSet,
         &["name", "delay", "data"],
         |entered,
-         (Arg(mut name), Arg(mut delay), Arg(mut data)): (
-            Arg<String>,
-            Arg<Seconds>,
+         (Need(mut name), Need(mut delay), Arg(mut data)): (
+            Need<String>,
+            Need<Seconds>,
             Arg<Payload>,
         )| { entered.timers_set(name.pass(), delay.pass(), data.pass()) },
     )?;
@@ -23,9 +23,9 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         HostFunction::TimersEvery,
         &["name", "period", "data"],
         |entered,
-         (Arg(mut name), Arg(mut period), Arg(mut data)): (
-            Arg<String>,
-            Arg<Seconds>,
+         (Need(mut name), Need(mut period), Arg(mut data)): (
+            Need<String>,
+            Need<Seconds>,
             Arg<Payload>,
         )| { entered.timers_every(name.pass(), period.pass(), data.pass()) },
     )?;
@@ -33,19 +33,19 @@ pub(crate) fn bind(binder: &Binder<'_>) -> mlua::Result<()> {
         "cancel",
         HostFunction::TimersCancel,
         &["name"],
-        |entered, Arg(mut name): Arg<String>| entered.timers_cancel(name.pass()),
+        |entered, Need(mut name): Need<String>| entered.timers_cancel(name.pass()),
     )?;
     binder.fallible(
         "due",
         HostFunction::TimersDue,
         &["name"],
-        |entered, Arg(mut name): Arg<String>| entered.timers_due(name.pass()).map(Seconds),
+        |entered, Need(mut name): Need<String>| entered.timers_due(name.pass()).map(Seconds),
     )?;
     binder.fallible(
         "set_tick_rate",
         HostFunction::TimersSetTickRate,
         &["hz"],
-        |entered, Arg(mut hz): Arg<u32>| entered.timers_set_tick_rate(hz.pass()),
+        |entered, Need(mut hz): Need<u32>| entered.timers_set_tick_rate(hz.pass()),
     )?;
     Ok(())
 }

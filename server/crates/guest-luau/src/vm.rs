@@ -241,6 +241,16 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
                 .map_err(|error| mlua::Error::runtime(format!("print: {error}")))
         })?,
     )?;
+    let told = Rc::clone(host);
+    table.raw_set(
+        "thrown",
+        lua.create_function(move |_, (table, text): (Table, LuaString)| {
+            // As mlua shows it, which is not what `tostring` makes of it.
+            let address = format!("table: {:p}", table.to_pointer());
+            told.thrown(address, text.to_string_lossy());
+            Ok(())
+        })?,
+    )?;
     table.raw_set("now", clock(lua, host, HostFunction::ClockNow)?)?;
     table.raw_set("monotonic", clock(lua, host, HostFunction::ClockMonotonic)?)?;
     table.raw_set(
@@ -270,6 +280,25 @@ fn clock(lua: &Lua, host: &Rc<Host>, function: HostFunction) -> mlua::Result<Fun
     })
 }
 
+/// Functions of Luau's libraries that could hold a thread, by library and name, and what the prelude has in their place.
+const REPLACED: [(&str, &str, &str); 15] = [
+    ("string", "find", "find"),
+    ("string", "match", "match"),
+    ("string", "gmatch", "gmatch"),
+    ("string", "gsub", "gsub"),
+    ("string", "split", "split"),
+    ("string", "format", "format"),
+    ("string", "pack", "pack"),
+    ("string", "packsize", "packsize"),
+    ("string", "unpack", "unpack"),
+    ("table", "move", "move"),
+    ("table", "sort", "sort"),
+    ("table", "find", "find_value"),
+    ("table", "foreach", "foreach"),
+    ("table", "foreachi", "foreachi"),
+    ("debug", "info", "info"),
+];
+
 /// Takes away what reaches outside, and puts the host's in its place.
 fn set_globals(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
     let globals = lua.globals();
@@ -283,19 +312,13 @@ fn set_globals(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
     ] {
         globals.raw_set(name, Value::Nil)?;
     }
-    globals.raw_set("print", prelude.raw_get::<Function>("print")?)?;
-    for (library, name) in [
-        ("string", "find"),
-        ("string", "match"),
-        ("string", "gmatch"),
-        ("string", "gsub"),
-        ("string", "split"),
-        ("table", "move"),
-        ("table", "sort"),
-    ] {
+    for name in ["print", "error"] {
+        globals.raw_set(name, prelude.raw_get::<Function>(name)?)?;
+    }
+    for (library, name, ours) in REPLACED {
         globals
             .raw_get::<Table>(library)?
-            .raw_set(name, prelude.raw_get::<Function>(name)?)?;
+            .raw_set(name, prelude.raw_get::<Function>(ours)?)?;
     }
     let os: Table = globals.raw_get("os")?;
     let ours = lua.create_table()?;

@@ -44,6 +44,7 @@ impl WaitingReplica for Waiting {
         Box::pin(async move {
             self.instance.begin();
             let result = self.dispatch(export).await;
+            let result = result.map_err(|error| self.instance.vm.host.explain(error));
             let ending = self.instance.end();
             call::outcome(ending, export, result, self.instance.context())
         })

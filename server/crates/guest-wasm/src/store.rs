@@ -108,6 +108,18 @@ impl Host {
         }
     }
 
+    /// As [`Host::plain`], where arguments can be wrong: the call ends, since the function has no other way to say so.
+    pub(crate) fn checked<T>(
+        &mut self,
+        function: HostFunction,
+        run: impl FnOnce(&mut Entered<'_>) -> cohnect_capabilities::Result<T>,
+    ) -> wasmtime::Result<T> {
+        self.plain(function, run)?.map_err(|error| {
+            let row = function.row();
+            Stop::Refused(format!("{}.{}: {error}", row.interface.name(), row.name)).into()
+        })
+    }
+
     /// Opens the way to a function whose result has an error.
     pub(crate) fn answer<T>(
         &mut self,

@@ -242,6 +242,14 @@ pub fn matches(pattern: &str, topic: &str) -> bool {
     topics.next().is_none()
 }
 
+/// Topics and patterns that a module claims of one kind. A person writes a dozen and a pattern for the rest; each is compared with those of every other module
+/// when one is loaded, and with each topic that a client opens.
+pub const TOPIC_CLAIMS_MAX: usize = 64;
+/// Ranges of commands that a module claims: a handler for each message of a large game. Each is compared with those of every other module.
+pub const PACKET_CLAIMS_MAX: usize = 1_024;
+/// Segments of what a module claims: more than names ever nest, and few enough that a pattern is compared in a fraction of a microsecond.
+pub const SEGMENTS_MAX: usize = 16;
+
 /// Whether what a module claims is a topic or a pattern; what is neither would load and never match.
 ///
 /// # Errors
@@ -253,6 +261,9 @@ pub fn check_pattern(pattern: &str) -> Result<(), String> {
     }
     if pattern.len() > TOPIC_BYTES_MAX {
         return no("it has more than 255 bytes");
+    }
+    if pattern.split('/').count() > SEGMENTS_MAX {
+        return no("it has more than 16 segments between slashes");
     }
     for segment in pattern.split('/') {
         if segment == "{key}" {
@@ -307,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_could_never_match_is_no_pattern() {
-        let long = "a".repeat(256);
+        let (long, deep) = ("a".repeat(256), ["a"; SEGMENTS_MAX + 1].join("/"));
         for (pattern, why) in [
             ("", "at least one byte"),
             ("chat/**x", "whole segment"),
@@ -316,6 +327,7 @@ mod tests {
             ("{x", "braces"),
             ("arena/{key}/spectate", "keyed module"),
             (&*long, "255 bytes"),
+            (&*deep, "16 segments"),
         ] {
             let problem = check_pattern(pattern).unwrap_err();
             assert!(problem.contains(why), "{pattern}: {problem}");

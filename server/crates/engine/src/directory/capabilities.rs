@@ -2,9 +2,8 @@
 
 use cohnect_capabilities::clients::{ClientInfo, Clients};
 use cohnect_capabilities::streams::Streams;
-use cohnect_capabilities::tags::Tags;
+use cohnect_capabilities::tags::{Tags, check};
 use cohnect_capabilities::{Audience, ClientId, Error, Result};
-use cohnect_protocol::ops::Tag;
 
 use super::Directory;
 use super::part::{GIVEN_TAGS_MAX, Member};
@@ -138,10 +137,4 @@ fn info(member: &Member) -> ClientInfo {
         rtt: card.rtt(),
         protocol_version: card.protocol_version,
     }
-}
-
-fn check(tag: &str) -> Result<()> {
-    Tag::new(tag)
-        .map(drop)
-        .map_err(|malformed| Error::invalid(malformed.to_string()))
 }

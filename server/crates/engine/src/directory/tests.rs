@@ -250,3 +250,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn modules_and_the_wire_agree_on_what_a_tag_is() {
+    let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
+    for text in [
+        "",
+        "vip",
+        "team/red:captain",
+        "A_z.0-9",
+        "bad tag",
+        "~own",
+        "\u{fc}",
+        &longest,
+        &too_long,
+    ] {
+        let checked = cohnect_capabilities::tags::check(text);
+        assert_eq!(checked.is_ok(), Tag::new(text).is_ok(), "{text}");
+        let named = checked
+            .err()
+            .is_none_or(|error| error.to_string().contains(text.get(..64).unwrap_or(text)));
+        assert!(named, "{text}");
+    }
+}

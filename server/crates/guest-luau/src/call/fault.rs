@@ -98,6 +98,17 @@ fn cause(error: &mlua::Error) -> &mlua::Error {
 /// What the innermost error says; of an argument that does not fit, also which of whose it is.
 fn said(error: &mlua::Error) -> String {
     match error {
+        // A method without its `self`; mlua calls it `Transaction.execute`.
+        mlua::Error::BadArgument {
+            to, name, cause, ..
+        } if name.as_deref() == Some("self") => {
+            let method = to.as_deref().unwrap_or_default();
+            let method = method.to_lowercase().replace('.', ":");
+            format!(
+                "{method}: a method is called with a colon, as this is written ({})",
+                said(cause)
+            )
+        }
         mlua::Error::BadArgument { pos, cause, .. } => match &**cause {
             mlua::Error::ExternalError(inner) => inner
                 .downcast_ref::<Unfit>()

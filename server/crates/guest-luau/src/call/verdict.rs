@@ -7,7 +7,7 @@ use cohnect_host::export::{Admission, Export, MessageVerdict, PacketVerdict, Ret
 use mlua::Value;
 
 use super::nothing;
-use crate::convert::{FromLuau, Mismatch, describe, error_of, failure, field, single};
+use crate::convert::{FromLuau, Mismatch, describe, error_of, failure, field, record, single};
 use crate::host::{Host, kind};
 
 /// What a handler returned, as the contract has it.
@@ -167,10 +167,13 @@ fn message_verdict(value: &Value, problem: &Value) -> Result<MessageVerdict, Mis
             match (case.as_str(), &value) {
                 ("replace", _) => FromLuau::from_luau(&value).map(MessageVerdict::Replace),
                 ("reject", _) => failure(&value).map(MessageVerdict::Reject),
-                ("redirect", Value::Table(redirection)) => Ok(MessageVerdict::Redirect(
-                    field(redirection, "to")?,
-                    field(redirection, "payload")?,
-                )),
+                ("redirect", Value::Table(redirection)) => {
+                    record(&value, "a redirection", &["to", "payload"])?;
+                    Ok(MessageVerdict::Redirect(
+                        field(redirection, "to")?,
+                        field(redirection, "payload")?,
+                    ))
+                }
                 _ => Err(not_a_ruling(&Value::Table(table.clone()))),
             }
         }
@@ -189,10 +192,13 @@ fn admission(value: &Value) -> Result<Admission, Mismatch> {
     match value {
         // Plain agreement.
         Value::Nil | Value::Boolean(true) => Ok(Admission::default()),
-        Value::Table(table) => Ok(Admission {
-            user: field(table, "user")?,
-            tags: field(table, "tags")?,
-        }),
+        Value::Table(table) => {
+            record(value, "an admission", &["user", "tags"])?;
+            Ok(Admission {
+                user: field(table, "user")?,
+                tags: field(table, "tags")?,
+            })
+        }
         other => Err(Mismatch::expected(
             "an admission such as { tags = { \"new\" } }",
             other,

@@ -17,7 +17,7 @@ pub(crate) struct Params(pub(crate) Vec<Datum>);
 
 impl FromLuaMulti for Params {
     fn from_lua_multi(values: MultiValue, lua: &Lua) -> mlua::Result<Self> {
-        let unfit = |text| mlua::Error::external(Unfit::new(lua, text));
+        let unfit = |text| mlua::Error::external(Unfit::of_rest(lua, text));
         if values.len() > PARAMS_MAX {
             return Err(unfit(format!(
                 "a statement has at most {PARAMS_MAX} parameters, here are {}",
@@ -27,9 +27,10 @@ impl FromLuaMulti for Params {
         let mut budget = Budget::default();
         values
             .iter()
-            .map(|value| {
+            .enumerate()
+            .map(|(n, value)| {
                 budget.take(weight(value))?;
-                datum(value)
+                datum(value).map_err(|mismatch| mismatch.within(&(n + 1).to_string()))
             })
             .collect::<Result<_, _>>()
             .map(Self)
@@ -47,6 +48,8 @@ impl Pass<'_, Vec<Datum>> for Params {
 pub(crate) struct ParamsEach(pub(crate) Vec<Vec<Datum>>);
 
 impl FromLuau for ParamsEach {
+    const WHAT: &'static str = "a list of lists of parameters";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         struct Line(Vec<Datum>);
 
@@ -65,9 +68,11 @@ impl FromLuau for ParamsEach {
         }
 
         impl FromLuau for Line {
+            const WHAT: &'static str = "a list of parameters";
+
             fn from_luau(value: &Value) -> Result<Self, Mismatch> {
                 let Value::Table(table) = value else {
-                    return Err(Mismatch::expected("a list of parameters", value));
+                    return Err(Mismatch::expected(Self::WHAT, value));
                 };
                 (1..=count(table)?)
                     .map(|n| datum(&table.raw_get::<Value>(n)?))

@@ -45,9 +45,11 @@ pub(crate) fn record<'a>(
 }
 
 impl FromLuau for SendOptions {
+    const WHAT: &'static str = "the options of a packet";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         let fields = &["delivery", "channel", "version"];
-        let Some(table) = record(value, "the options of a packet", fields)? else {
+        let Some(table) = record(value, Self::WHAT, fields)? else {
             return Ok(Self::default());
         };
         Ok(Self {
@@ -59,12 +61,10 @@ impl FromLuau for SendOptions {
 }
 
 impl FromLuau for Addressed {
+    const WHAT: &'static str = "an item such as { to = id, payload = bytes }";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
-        match record(
-            value,
-            "an item such as { to = id, payload = bytes }",
-            &["to", "payload"],
-        )? {
+        match record(value, Self::WHAT, &["to", "payload"])? {
             Some(table) => Ok(Self {
                 to: field(table, "to")?,
                 payload: field(table, "payload")?,
@@ -83,9 +83,11 @@ impl FromLuau for Addressed {
 }
 
 impl FromLuau for Subject {
+    const WHAT: &'static str = "a subject";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         let fields = &["client", "user", "attributes"];
-        let Some(table) = record(value, "a subject", fields)? else {
+        let Some(table) = record(value, Self::WHAT, fields)? else {
             return Ok(Self::default());
         };
         Ok(Self {
@@ -100,11 +102,13 @@ impl FromLuau for Subject {
 const FIELDS_MAX: usize = 256;
 
 impl FromLuau for Vec<Field> {
+    const WHAT: &'static str = "a map of fields";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         let table = match value {
             Value::Nil => return Ok(Self::new()),
             Value::Table(table) => table,
-            other => return Err(Mismatch::expected("a map of fields", other)),
+            other => return Err(Mismatch::expected(Self::WHAT, other)),
         };
         let (mut fields, mut budget) = (Self::new(), Budget::default());
         for pair in table.pairs::<Value, Value>() {
@@ -127,8 +131,10 @@ impl FromLuau for Vec<Field> {
 }
 
 impl FromLuau for ClientParts {
+    const WHAT: &'static str = "`wants`";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
-        let Some(table) = record(value, "`wants`", &["user", "tags"])? else {
+        let Some(table) = record(value, Self::WHAT, &["user", "tags"])? else {
             return Ok(Self::default());
         };
         Ok(Self {

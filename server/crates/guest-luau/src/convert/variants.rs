@@ -8,7 +8,7 @@ use cohnect_capabilities::{
 };
 use mlua::{Lua, Table, Value};
 
-use super::{EXACT_MAX, FromLuau, IntoLuau, Mismatch, describe, field, whole};
+use super::{EXACT_MAX, FromLuau, IntoLuau, Mismatch, describe, field, record, whole};
 use crate::host::{Host, PLAIN, kind};
 use crate::nearest::suggestion;
 
@@ -23,6 +23,8 @@ macro_rules! enumeration {
         }
 
         impl FromLuau for $type {
+            const WHAT: &'static str = concat!($what, " by name");
+
             fn from_luau(value: &Value) -> Result<Self, Mismatch> {
                 match value {
                     Value::Nil => Ok($default),
@@ -30,7 +32,7 @@ macro_rules! enumeration {
                         $(bytes if bytes == $text.as_bytes() => Ok($case),)*
                         _ => Err(unknown($what, &text.to_string_lossy(), &[$($text),*])),
                     },
-                    other => Err(Mismatch::expected(concat!($what, " by name"), other)),
+                    other => Err(Mismatch::expected(Self::WHAT, other)),
                 }
             }
         }
@@ -97,6 +99,8 @@ pub(crate) fn single(table: &Table) -> Result<(String, Value), Mismatch> {
 const SCOPES: &[&str] = &["shared", "module", "room", "client", "named"];
 
 impl FromLuau for Scope {
+    const WHAT: &'static str = "a scope such as \"shared\" or { client = id }";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::String(text) => match &*text.as_bytes() {
@@ -113,10 +117,7 @@ impl FromLuau for Scope {
                     _ => Err(unknown("a scope", &case, SCOPES)),
                 }
             }
-            other => Err(Mismatch::expected(
-                "a scope such as \"shared\" or { client = id }",
-                other,
-            )),
+            other => Err(Mismatch::expected(Self::WHAT, other)),
         }
     }
 }
@@ -135,6 +136,8 @@ const AUDIENCES: &[&str] = &[
 ];
 
 impl FromLuau for Audience {
+    const WHAT: &'static str = "an audience such as \"everyone\" or { topic = \"chat\" }";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::String(text) => match &*text.as_bytes() {
@@ -156,10 +159,7 @@ impl FromLuau for Audience {
                     _ => Err(unknown("an audience", &case, AUDIENCES)),
                 }
             }
-            other => Err(Mismatch::expected(
-                "an audience such as \"everyone\" or { topic = \"chat\" }",
-                other,
-            )),
+            other => Err(Mismatch::expected(Self::WHAT, other)),
         }
     }
 }
@@ -201,6 +201,8 @@ impl IntoLuau for &Caller {
 }
 
 impl FromLuau for Scalar {
+    const WHAT: &'static str = "a boolean, a number, a string or a buffer";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::Boolean(on) => Ok(Self::Boolean(*on)),
@@ -217,10 +219,7 @@ impl FromLuau for Scalar {
                 Err(_) => Self::Blob(Bytes::copy_from_slice(&text.as_bytes())),
             }),
             Value::Buffer(buffer) => Ok(Self::Blob(Bytes::from(buffer.to_vec()))),
-            other => Err(Mismatch::expected(
-                "a boolean, a number, a string or a buffer",
-                other,
-            )),
+            other => Err(Mismatch::expected(Self::WHAT, other)),
         }
     }
 }
@@ -239,17 +238,25 @@ impl IntoLuau for Scalar {
 
 /// A refusal of a module's own: `{ code = 7, message = "no" }`.
 pub(crate) fn failure(value: &Value) -> Result<Failure, Mismatch> {
-    match value {
-        Value::Table(table) => Ok(Failure {
-            code: field(table, "code")?,
-            message: field(table, "message")?,
-        }),
-        other => Err(Mismatch::expected(
+    let Value::Table(table) = value else {
+        return Err(Mismatch::expected(
             "a refusal such as { code = 1, message = \"no\" }",
-            other,
-        )),
-    }
+            value,
+        ));
+    };
+    record(value, "a refusal", &["code", "message"])?;
+    failure_of(table)
 }
+
+fn failure_of(table: &Table) -> Result<Failure, Mismatch> {
+    Ok(Failure {
+        code: field(table, "code")?,
+        message: field(table, "message")?,
+    })
+}
+
+/// What an error may say of itself, of whatever kind it is.
+const ERROR_FIELDS: &[&str] = &["kind", "code", "message", "what", "allowed", "requested"];
 
 /// The error that a script means: an error as it came, a table with code and text, or a case by name.
 pub(crate) fn error_of(value: &Value) -> Result<Error, Mismatch> {
@@ -265,7 +272,10 @@ pub(crate) fn error_of(value: &Value) -> Result<Error, Mismatch> {
     };
     match table.get::<Value>("kind")? {
         Value::Nil => failure(value).map(Error::Failed),
-        Value::String(kind) => named(&kind.to_string_lossy(), Some(table)),
+        Value::String(kind) => {
+            record(value, "an error", ERROR_FIELDS)?;
+            named(&kind.to_string_lossy(), Some(table))
+        }
         other => Err(Mismatch(format!(
             "the `kind` of an error is a string, not {}",
             describe(&other)
@@ -294,7 +304,7 @@ fn named(name: &str, table: Option<&Table>) -> Result<Error, Mismatch> {
             requested: number("requested")?,
         }),
         "failed" => Error::Failed(match table {
-            Some(table) => failure(&Value::Table(table.clone()))?,
+            Some(table) => failure_of(table)?,
             None => Failure::default(),
         }),
         "other" => Error::Other(Detail {

@@ -5,7 +5,7 @@ use rmp::Marker;
 
 use super::{BUFFER, DEPTH_MAX, SHARED};
 use crate::convert::{EXACT_MAX, describe};
-use crate::tables::NODES_MAX;
+use crate::tables::{NODES_MAX, look};
 
 /// Why bytes could not be read.
 pub(crate) enum Bad {
@@ -25,6 +25,7 @@ pub(super) struct Reader<'a> {
     lua: &'a Lua,
     bytes: &'a [u8],
     depth: usize,
+    count: usize,
     /// Values that may still come, where they are not what was kept.
     left: usize,
     /// The table that the outermost one is read into.
@@ -39,6 +40,7 @@ impl<'a> Reader<'a> {
             lua,
             bytes,
             depth: 0,
+            count: 0,
             left: if shared { usize::MAX } else { NODES_MAX },
             root: None,
             seen: shared.then(Vec::new),
@@ -82,6 +84,8 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self) -> Result<Value, Bad> {
+        self.count += 1;
+        look(self.count)?;
         self.left = self
             .left
             .checked_sub(1)

@@ -6,12 +6,12 @@ use rustc_hash::FxHashMap;
 
 use super::{BUFFER, DEPTH_MAX, SHARED};
 use crate::convert::whole;
-use crate::json::Path;
-use crate::tables::{Form, Walk};
+use crate::tables::{Form, Unwritten, Walk, look};
 
 pub(super) struct Writer {
     pub(super) out: Vec<u8>,
-    path: Path,
+    depth: usize,
+    count: usize,
     name: &'static str,
     bytes_max: usize,
     walk: Walk,
@@ -23,7 +23,8 @@ impl Writer {
     pub(super) fn new(name: &'static str, bytes_max: usize, shared: bool) -> Self {
         Self {
             out: Vec::new(),
-            path: Path::default(),
+            depth: 0,
+            count: 0,
             name,
             bytes_max,
             walk: if shared {
@@ -35,7 +36,23 @@ impl Writer {
         }
     }
 
-    pub(super) fn value(&mut self, value: &Value) -> Result<(), String> {
+    /// Writes all of a value.
+    ///
+    /// # Errors
+    /// What cannot be written, by its path; or that the call has to end.
+    pub(super) fn whole(&mut self, value: &Value) -> Result<(), String> {
+        self.value(value).map_err(|unwritten| match unwritten {
+            Unwritten::Whole(text) => text,
+            Unwritten::Part(keys, text) => {
+                format!("`{}{}` {text}", self.name, Unwritten::path(keys))
+            }
+            Unwritten::Luau(error) => error.to_string(),
+        })
+    }
+
+    fn value(&mut self, value: &Value) -> Result<(), Unwritten> {
+        self.count += 1;
+        look(self.count)?;
         // What is too long is not copied.
         let length = match value {
             Value::String(text) => text.as_bytes().len(),
@@ -43,18 +60,21 @@ impl Writer {
             _ => 0,
         };
         if self.out.len().saturating_add(length) > self.bytes_max {
-            return Err(format!("more than {} bytes", self.bytes_max));
+            return Err(Unwritten::Whole(format!(
+                "more than {} bytes",
+                self.bytes_max
+            )));
         }
-        if self.path.depth() > DEPTH_MAX {
-            return Err(format!(
-                "`{}…` is deeper than {DEPTH_MAX} tables{}",
-                self.name,
-                if self.seen.is_some() {
-                    ""
-                } else {
-                    ", or a circle"
-                }
-            ));
+        if self.depth > DEPTH_MAX {
+            let circle = if self.seen.is_some() {
+                ""
+            } else {
+                ", or a circle"
+            };
+            return Err(Unwritten::Whole(format!(
+                "`{}…` is deeper than {DEPTH_MAX} tables{circle}",
+                self.name
+            )));
         }
         // Writing into a vector does not fail.
         let written = match value {
@@ -81,22 +101,25 @@ impl Writer {
                     write::write_bin(&mut self.out, &bytes).map_err(drop)
                 }
             }
-            Value::Table(table) => return self.table(value, table),
+            Value::Table(table) => {
+                self.depth += 1;
+                self.table(value, table)?;
+                self.depth -= 1;
+                return Ok(());
+            }
             other => {
-                return Err(format!(
-                    "`{}{}` is a {}, which cannot be {}",
-                    self.name,
-                    self.path.show(),
+                return Err(Unwritten::here(format!(
+                    "is a {}, which cannot be {}",
                     other.type_name(),
                     if self.seen.is_some() {
                         "kept"
                     } else {
                         "encoded"
                     }
-                ));
+                )));
             }
         };
-        written.map_err(|()| "out of memory".to_owned())
+        written.map_err(|()| Unwritten::Whole("out of memory".to_owned()))
     }
 
     fn number(&mut self, value: &Value) -> Result<(), ()> {
@@ -135,22 +158,17 @@ impl Writer {
         }
     }
 
-    fn table(&mut self, value: &Value, table: &Table) -> Result<(), String> {
+    fn table(&mut self, value: &Value, table: &Table) -> Result<(), Unwritten> {
         if self.again(value) {
             return Ok(());
         }
-        let luau = |error: mlua::Error| error.to_string();
-        let form = self
-            .walk
-            .form(table, false)
-            .map_err(|stopped| stopped.to_string())?;
+        let form = self.walk.form(table, false)?;
         let pairs = match &*form {
             Form::List(length) => {
                 let _ = write::write_array_len(&mut self.out, *length as u32);
                 for n in 1..=*length {
-                    self.path.push(&Value::Integer(n as i64));
-                    self.value(&table.raw_get::<Value>(n).map_err(luau)?)?;
-                    self.path.pop();
+                    self.value(&table.raw_get::<Value>(n)?)
+                        .map_err(|unwritten| unwritten.under(&Value::Integer(n as i64)))?;
                 }
                 return Ok(());
             }
@@ -158,22 +176,23 @@ impl Writer {
         };
         let _ = write::write_map_len(&mut self.out, pairs.len() as u32);
         for (key, value) in pairs {
-            self.path.push(key);
-            if !matches!(
-                key,
-                Value::String(_) | Value::Integer(_) | Value::Number(_) | Value::Boolean(_)
-            ) {
-                return Err(format!(
-                    "`{}{}` has a {} for its key; keys are text, numbers and booleans",
-                    self.name,
-                    self.path.show(),
-                    key.type_name()
-                ));
-            }
-            self.value(key)?;
-            self.value(value)?;
-            self.path.pop();
+            self.key(key)
+                .and_then(|()| self.value(value))
+                .map_err(|unwritten| unwritten.under(key))?;
         }
         Ok(())
+    }
+
+    fn key(&mut self, key: &Value) -> Result<(), Unwritten> {
+        if !matches!(
+            key,
+            Value::String(_) | Value::Integer(_) | Value::Number(_) | Value::Boolean(_)
+        ) {
+            return Err(Unwritten::here(format!(
+                "has a {} for its key; keys are text, numbers and booleans",
+                key.type_name()
+            )));
+        }
+        self.value(key)
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use cohnect_capabilities::{ClientParts, Field};
+use cohnect_host::catalog::PACKET_CLAIMS_MAX;
 use cohnect_host::export::{Access, ActionInfo, PacketClaim, TopicClaim};
 use mlua::{Function, Table, Value};
 
-use super::{Action, ENTRIES_MAX, Shape, Topics, Wrong, entries, function};
+use super::{Action, ENTRIES_MAX, Shape, Topics, Wrong, entries, function, topic_entries};
 use crate::convert::{FromLuau, Mismatch, describe, field};
 use crate::nearest::suggestion;
 use crate::place::Place;
@@ -74,6 +75,8 @@ impl Options {
 const NAME_BYTES_MAX: usize = 255;
 
 impl FromLuau for Access {
+    const WHAT: &'static str = "an access by name";
+
     fn from_luau(value: &Value) -> Result<Self, Mismatch> {
         let name: Option<String> = FromLuau::from_luau(value)?;
         Ok(match name.as_deref() {
@@ -157,6 +160,9 @@ pub(super) fn packets(shape: &mut Shape, options: &Options, table: &Table) -> Re
     let mut claims = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
+        if claims.len() == PACKET_CLAIMS_MAX {
+            return Err(format!("more than {PACKET_CLAIMS_MAX} opcodes").into());
+        }
         let opcode: u16 = match &key {
             Value::Integer(_) | Value::Number(_) => FromLuau::from_luau(&key)?,
             other => return Err(format!("an opcode is a number, not {}", describe(other)).into()),
@@ -196,32 +202,31 @@ fn packet(options: &Options, opcode: u16, handler: &Function) -> Result<PacketCl
 }
 
 pub(super) fn broadcasts(shape: &mut Shape, options: &Options, table: &Table) -> Result<(), Wrong> {
-    shape.exports.broadcasts = topics(&mut shape.handlers.broadcasts, options, table, "broadcast")?;
+    (shape.exports.broadcasts, shape.handlers.broadcasts) = topics(options, table, "broadcast")?;
     Ok(())
 }
 
 pub(super) fn streams(shape: &mut Shape, options: &Options, table: &Table) -> Result<(), Wrong> {
-    shape.exports.streams = topics(&mut shape.handlers.streams, options, table, "stream")?;
+    (shape.exports.streams, shape.handlers.streams) = topics(options, table, "stream")?;
     Ok(())
 }
 
 fn topics(
-    into: &mut Topics,
     options: &Options,
     table: &Table,
     kind: &str,
-) -> Result<Vec<TopicClaim>, Wrong> {
-    let mut claims = Vec::new();
-    for (topic, value) in entries(table, "topics")? {
+) -> Result<(Vec<TopicClaim>, Topics), Wrong> {
+    let (mut claims, mut handlers) = (Vec::new(), Vec::new());
+    for (topic, value) in topic_entries(table)? {
         let (claim, handler) = topic_claim(options, kind, &topic, &value).map_err(|wrong| {
             wrong
                 .within(format_args!("\"{topic}\""))
                 .at(|| options.place(&value))
         })?;
         claims.push(claim);
-        into.insert(&topic, handler);
+        handlers.push((topic, handler));
     }
-    Ok(claims)
+    Ok((claims, handlers.into_iter().collect()))
 }
 
 fn topic_claim(

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use cohnect_capabilities::{Caller, Effect, Error};
-use cohnect_host::export::{Ending, Export, Fault};
+use cohnect_host::export::{Ending, Export, Fault, Returned};
 
 use super::bench::{Bench, Copy, request};
 
@@ -222,6 +222,8 @@ fn what_could_hold_a_thread_for_minutes_is_refused() {
             method = function() return tostring(long:find(string.rep("a", 2e6) .. "b", 1, true)) end,
             split = function() return tostring(#string.split(long, string.rep("a", 2e6) .. "b")) end,
             move = function() table.move({}, 1, 2e9, 1) end,
+            written = function() (table.move :: any)({}, "1", "2000000000", "1") end,
+            nothing = function() table.move({}, 0 / 0, -2, 1, {}) end,
             fine = function()
                 local first, last = long:find("aab?", 5)
                 local moved = table.move({ 1, 2, 3 }, 1, 3, 2)
@@ -229,7 +231,7 @@ fn what_could_hold_a_thread_for_minutes_is_refused() {
             end,
         } }"#,
     );
-    for action in ["find", "method", "split", "move"] {
+    for action in ["find", "method", "split", "move", "written", "nothing"] {
         match module.fault(action) {
             Fault::Raised(text) => assert!(text.contains("hello.luau:"), "{action}: {text}"),
             other => panic!("{action}: {other:?}"),
@@ -253,6 +255,9 @@ fn a_pattern_and_a_format_have_a_length() {
             product = function() long:match(wide) end,
             looked_for = function() long:find(wide) end,
             date = function() os.date(string.rep("%c", 200)) end,
+            pack = function() string.pack(string.rep(" ", 1e6)) end,
+            packsize = function() string.packsize(string.rep(" ", 1e6)) end,
+            unpack = function() string.unpack(string.rep(" ", 1e6), "") end,
             fine = function()
                 local words = 0
                 for _ in ("a b c"):gmatch("%a") do words += 1 end
@@ -271,6 +276,9 @@ fn a_pattern_and_a_format_have_a_length() {
         "product",
         "looked_for",
         "date",
+        "pack",
+        "packsize",
+        "unpack",
     ] {
         match module.fault(action) {
             Fault::Raised(text) => assert!(
@@ -321,4 +329,118 @@ fn sorting_long_strings_or_many_items_looks_at_the_clock() {
     );
     let ending = while_ticking(&bench, || ended(&mut module, "sort"));
     assert_eq!(ending, Ending::Deadline);
+}
+
+#[test]
+fn what_a_c_function_calls_back_looks_at_the_clock() {
+    let bench = Bench::new();
+    let code = r#"
+        local json = require("@cohnect/json")
+        local many = table.create(3e5, 1)
+        local function all_with(metatable)
+            return table.create(3e5, setmetatable({}, metatable))
+        end
+        local text = setmetatable(table.create(3e5, ""), { __tostring = table.concat })
+        return { action = {
+            compare = function() table.sort(many, rawequal) end,
+            wrapped = function() table.sort(many, coroutine.wrap(function() while true do coroutine.yield(false) end end)) end,
+            decode = function() table.sort(table.create(4096, " "), json.decode) end,
+            less = function() table.sort(all_with({ __lt = rawequal })) end,
+            less_of_few = function() table.sort(table.create(4096, setmetatable(many, { __lt = table.find }))) end,
+            equal = function()
+                local metatable = { __eq = rawequal }
+                table.find(all_with(metatable), setmetatable({}, metatable))
+            end,
+            each = function() table.foreach(many, math.randomseed) end,
+            each_item = function() table.foreachi(many, math.randomseed) end,
+            shown = function() string.format(string.rep("%*", 200), table.unpack(table.create(200, text))) end,
+        } }"#;
+    for action in [
+        "compare",
+        "wrapped",
+        "decode",
+        "less",
+        "less_of_few",
+        "equal",
+        "each",
+        "each_item",
+        "shown",
+    ] {
+        let mut module = bench.load(code);
+        let ending = while_ticking(&bench, || ended(&mut module, action));
+        bench.world.set_cpu_step(0);
+        assert_eq!(ending, Ending::Deadline, "{action}");
+    }
+}
+
+#[test]
+fn what_is_guarded_does_what_it_did() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local named = setmetatable({}, { __tostring = function() return "named" end })
+        local same = { __eq = function() return true end }
+        local a, b = setmetatable({}, same), setmetatable({}, same)
+        return { action = {
+            fine = function()
+                local visited = {}
+                table.foreach({ x = 1 }, function(key, value) table.insert(visited, `{key}{value}`) end)
+                local last = table.foreachi({ 4, 5, 6 }, function(n, value) return if n == 2 then value else nil end)
+                local packed = string.pack("<I2", 513)
+                local texts = string.format("%*|%s|%d|%5.1f|%%|%q", named, "s", 7, 2.25, "q")
+                return table.concat({
+                    visited[1], last, string.unpack("<I2", packed), string.packsize("<I2"), texts, `{named} {nil} {true}`,
+                    table.find({ 1, 2, 3, 2 }, 2, 3), tostring(table.find({ 1 }, 2)), table.find({ 1, a }, b), tostring(table.find({ a }, named)),
+                }, ",")
+            end,
+            form = function() string.format("%d", "x") end,
+            missing = function() string.format("%d") end,
+            found = function() (table.find :: any)(nil, 1) end,
+            many = function() string.format("", table.unpack(table.create(257, 1))) end,
+        } }"#,
+    );
+    assert_eq!(
+        module.execute("fine", ""),
+        Ok("x1,5,513,2,named|s|7|  2.2|%|\"q\",named nil true,4,nil,2,nil".into())
+    );
+    for (action, text) in [
+        ("form", "number expected, got string"),
+        ("missing", "missing argument #2"),
+        ("found", "table expected"),
+        ("many", "at most 256 values, here are 257"),
+    ] {
+        match module.fault(action) {
+            Fault::Raised(found) => {
+                assert!(found.starts_with("hello.luau:"), "{action}: {found}");
+                assert!(found.contains(text), "{action}: {found}");
+            }
+            other => panic!("{action}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_is_written_and_read_under_the_clock() {
+    let bench = Bench::new();
+    let code = r#"
+        local keep = {}
+        return { keep = keep, action = {
+            fill = function() for n = 1, 3e4 do keep[n] = { n } end return "" end,
+        } }"#;
+    let mut module = bench.load(code);
+    module.execute("fill", "").expect("it fits");
+    let saved = module.call(&Export::Save);
+    let Ok(Returned::Saved(Ok(snapshot))) = saved else {
+        panic!("{saved:?}");
+    };
+    let mut other = bench.load(code);
+    let export = Export::Restore(snapshot);
+    let restored = while_ticking(&bench, || other.call(&export));
+    let saved = while_ticking(&bench, || module.call(&Export::Save));
+    for outcome in [restored, saved] {
+        assert!(
+            matches!(outcome, Err(Fault::Ended(Ending::Deadline, _))),
+            "{outcome:?}"
+        );
+    }
 }

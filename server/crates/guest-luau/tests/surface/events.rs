@@ -10,7 +10,7 @@ use cohnect_host::export::{
     ServerEvent, StartInfo, StartReason, StopReason, Tick,
 };
 
-use super::bench::{ADA, ADA_TEXT, Bench, Copy, client};
+use super::bench::{ADA, ADA_TEXT, Bench, Copy, client, request};
 
 fn packet(opcode: u16, payload: &str) -> Export {
     Export::Handle(Packet {
@@ -99,6 +99,66 @@ fn a_packet_gets_its_verdict() {
         ),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_field_that_nobody_knows_is_a_mistake() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local errors = require("@cohnect/errors")
+        return {
+            pipeline = {
+                [0x0101] = function() return { reject = { code = 1, mesage = "m" } } end,
+            },
+            broadcast = {
+                chat = function() return { redirect = { to = "everyone", payloud = "" } } end,
+            },
+            action = {
+                code = function() return nil, { cod = 5, message = "x" } end,
+                kind = function() return nil, { kind = "unavailable", mesage = "x" } end,
+                raised = function() errors.raise({ code = 5, messages = "x" }) end,
+                fine = function() return nil, { code = 5, message = "x" } end,
+            },
+            client_events = {
+                on_connecting = function() return { tag = { "vip" } } end,
+            },
+        }"#,
+    );
+    let action = |name| Export::Execute(request(name, ""));
+    let newcomer = Export::Connecting(Newcomer {
+        id: ADA,
+        ..Newcomer::default()
+    });
+    for (export, found) in [
+        (
+            packet(0x0101, ""),
+            "no field `mesage`; did you mean `message`?",
+        ),
+        (
+            message("chat", ""),
+            "no field `payloud`; did you mean `payload`?",
+        ),
+        (action("code"), "no field `cod`; did you mean `code`?"),
+        (action("kind"), "no field `mesage`; did you mean `message`?"),
+        (
+            action("raised"),
+            "no field `messages`; did you mean `message`?",
+        ),
+        (
+            newcomer,
+            "an admission has no field `tag`; did you mean `tags`?",
+        ),
+    ] {
+        match module.call(&export) {
+            Err(Fault::Raised(text)) => assert!(text.contains(found), "{found}: {text}"),
+            other => panic!("{found}: {other:?}"),
+        }
+    }
+    assert_eq!(
+        module.execute("fine", ""),
+        Err(Error::Failed(failure(5, "x")))
+    );
 }
 
 #[test]

@@ -257,6 +257,44 @@ fn what_does_not_fit_says_what_would() {
         ),
         ("t.timers.set('a', -1)", "expected seconds, 0 or more"),
         ("t.logging.log('loud', '')", "expected a level"),
+        (
+            "t.state.set('shared', 'k')",
+            "state.set: expected a string or a buffer, got nil",
+        ),
+        (
+            "t.state.get('shared')",
+            "state.get: expected a string, got nil",
+        ),
+        (
+            "t.state.add('shared', 'k', nil)",
+            "expected a whole number, got nil",
+        ),
+        ("t.state.get_many('shared')", "expected a list, got nil"),
+        (
+            "t.timers.set('x')",
+            "timers.set: expected seconds, 0 or more, got nil",
+        ),
+        (
+            "t.timers.set_tick_rate(tonumber('x'))",
+            "expected a whole number, got nil",
+        ),
+        (
+            "t.tags.add(request.client.id)",
+            "tags.add: expected a string, got nil",
+        ),
+        ("t.logging.log()", "expected a level by name, got nil"),
+        (
+            "t.clock.next_due('* * * * *')",
+            "expected a string, got nil",
+        ),
+        (
+            "t.random.bytes(10000000)",
+            "hello.luau:13: random.bytes: limit exceeded: random-bytes allows 65536",
+        ),
+        (
+            "t.random.integer(5, 1)",
+            "random.integer: invalid argument: `low` is 5",
+        ),
     ] {
         let code = format!(
             "local ok, problem = pcall(function() return {call} end) assert(not ok) return tostring(problem)"
@@ -281,6 +319,10 @@ fn what_does_not_fit_is_logged_with_its_function_and_its_argument() {
         (
             "t.clients.send(request.client.id, 0x0100, '', { chanel = 1 })",
             "hello.luau:3: clients.send: options: ",
+        ),
+        (
+            "t.state.set('shared', 'k')",
+            "hello.luau:3: state.set: value: expected a string or a buffer, got nil",
         ),
     ] {
         let mut module = bench.load(&format!(

@@ -75,6 +75,137 @@ fn a_broken_file_is_named_with_its_line() {
 }
 
 #[test]
+fn what_a_module_claims_is_counted() {
+    let bench = Bench::new();
+    let table = |count: usize, key: &str| -> String {
+        (0..count)
+            .map(|n| key.replace('N', &n.to_string()) + " = function() end, ")
+            .collect()
+    };
+    for kind in ["stream_handler", "broadcast", "stream_closed"] {
+        let code = |count| format!("return {{ {kind} = {{ {} }} }}", table(count, "['a/N/*']"));
+        assert!(bench.prepare(&Bench::source(&code(64))).is_ok(), "{kind}");
+        let text = bench.refusal(&code(65));
+        assert!(
+            text.contains(kind) && text.contains("at most 64 topics, here are 65"),
+            "{text}"
+        );
+        let deep = format!(
+            "return {{ {kind} = {{ ['{}*'] = function() end }} }}",
+            "a/".repeat(16)
+        );
+        let text = bench.refusal(&deep);
+        assert!(text.contains("more than 16 segments"), "{text}");
+    }
+    let code = |count| {
+        format!(
+            "return {{ pipeline = {{ {} }} }}",
+            table(count, "[0x0100 + N]")
+        )
+    };
+    assert!(bench.prepare(&Bench::source(&code(1_024))).is_ok());
+    let text = bench.refusal(&code(1_025));
+    assert!(text.contains("more than 1024 opcodes"), "{text}");
+}
+
+#[test]
+fn a_file_is_named_once() {
+    let bench = Bench::new();
+    let text = bench.refusal("error('at load')");
+    assert!(text.starts_with("hello.luau:1: at load"), "{text}");
+}
+
+#[test]
+fn a_raised_table_is_shown_by_what_it_says() {
+    let bench = Bench::new();
+    let text = bench.refusal("error({ kind = 'lost', code = 7, rest = {} })");
+    for part in ["kind = lost", "code = 7", "rest = table"] {
+        assert!(text.contains(part) && !text.contains("0x"), "{text}");
+    }
+    let mut module = bench.load(
+        r#"return { action = {
+            raised = function() error({ message = "no" }) end,
+            inner = function() pcall(error, { message = "no" }) error("plain") end,
+            caught = function()
+                local problem = { message = "no" }
+                local _, caught = pcall(error, problem)
+                local _, there = pcall(function() error("text") end)
+                local function inside() error("above", 2) end
+                local _, above = pcall(function()
+                    inside()
+                end)
+                local _, bare = pcall(function() error("bare", 0) end)
+                return `{caught == problem} {there} {above} {bare}`
+            end,
+        } }"#,
+    );
+    for (action, start) in [
+        ("raised", "{ message = no }"),
+        ("inner", "hello.luau:3: plain"),
+    ] {
+        let fault = module.fault(action).to_string();
+        assert!(
+            fault.contains(start) && !fault.contains("0x"),
+            "{action}: {fault}"
+        );
+    }
+    let caught = module.execute("caught", "");
+    assert_eq!(
+        caught,
+        Ok("true hello.luau:7: text hello.luau:10: above bare".into())
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_not_the_one_that_asks() {
+    let bench = Bench::new();
+    let refusal = |files: &[(&str, &str)]| {
+        let prepared = bench.prepare(&Bench::folder(files));
+        prepared.err().expect("it is refused").message
+    };
+    let asks = ("hello.luau", "require('./helo')");
+    let text = refusal(&[asks]);
+    assert!(
+        text.contains("there is no helo.luau") && text.contains("no other file"),
+        "{text}"
+    );
+    let text = refusal(&[asks, ("help.luau", "return {}")]);
+    assert!(text.contains("did you mean `help.luau`?"), "{text}");
+}
+
+#[test]
+fn functions_on_the_stack_are_not_handed_out() {
+    let bench = Bench::new();
+    for code in [
+        "string.gsub('a', 'a', function() debug.info(2, 'f') end)",
+        "table.sort({ 2, 1 }, function(a, b) return debug.info(2, 'sf') end)",
+        "coroutine.wrap(function() debug.info(coroutine.running(), 1, 'f') end)()",
+        "debug.info(print, 'f')",
+    ] {
+        let text = bench.refusal(code);
+        assert!(
+            text.contains("hello.luau:1: debug.info: functions on the stack"),
+            "{code}: {text}"
+        );
+    }
+    let code = r##"
+        local function here() return debug.info(1, "l") end
+        local function caller() return (debug.info(2, "l")) end
+        local waiting = coroutine.create(function() coroutine.yield() end)
+        coroutine.resume(waiting)
+        assert(here() == 2)
+        assert(caller() == 7)
+        coroutine.wrap(function() assert(debug.info(coroutine.running(), 1, "l") == 8) end)()
+        assert(debug.info(waiting, 1, "l") == 4, "the line")
+        assert(debug.info(here, "s") == "hello.luau" and debug.info(print, "n") == "print")
+        assert(select("#", debug.info(99, "s")) == 0 and not pcall(debug.info, -1, "s"))
+        return {}"##;
+    if let Err(error) = bench.prepare(&Bench::source(code)) {
+        panic!("{error}");
+    }
+}
+
+#[test]
 fn a_mistake_in_the_modules_table_is_named_with_its_line_where_luau_can_tell() {
     let bench = Bench::new();
     for (code, found) in [

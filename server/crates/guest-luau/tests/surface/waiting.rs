@@ -146,6 +146,9 @@ async fn a_wrong_argument_of_a_method_is_named_with_its_line() {
             end,
             params = function() return errors.need(db.begin("main")):query("select", print) end,
             page = function() return errors.need(db.open("main", "select")):next("many") end,
+            value = function() return db.query("main", "select $1, $2", 1, { 1 }) end,
+            missing = function() return db.query("main") end,
+            dot = function() return errors.need(db.begin("main")).execute("update") end,
         } }"#,
     );
     for (action, wanted) in [
@@ -157,7 +160,22 @@ async fn a_wrong_argument_of_a_method_is_named_with_its_line() {
             "statement",
             "hello.luau:6: transaction:execute: statement: expected a string",
         ),
-        ("params", "hello.luau:8: transaction:query: "),
+        (
+            "params",
+            "hello.luau:8: transaction:query: params: `1`: expected nil, a boolean",
+        ),
+        (
+            "value",
+            "hello.luau:10: db.query: params: `2`: expected nil, a boolean",
+        ),
+        (
+            "missing",
+            "hello.luau:11: db.query: statement: expected a string, got nil",
+        ),
+        (
+            "dot",
+            "transaction:execute: a method is called with a colon",
+        ),
         (
             "page",
             "hello.luau:9: cursor:next: limit: expected a whole number",

@@ -16,10 +16,10 @@ impl wit::Host for Host {
     }
 
     fn integer(&mut self, low: i64, high: i64) -> Call<i64> {
-        self.plain(F::RandomInteger, |c| c.random_integer(low, high))
+        self.checked(F::RandomInteger, |c| c.random_integer(low, high))
     }
 
     fn bytes(&mut self, len: u32) -> Call<Vec<u8>> {
-        self.plain(F::RandomBytes, |c| c.random_bytes(len))
+        self.checked(F::RandomBytes, |c| c.random_bytes(len))
     }
 }

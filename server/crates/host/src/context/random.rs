@@ -1,5 +1,7 @@
 //! `random`: the replica's own generator.
 
+use cohnect_capabilities::{Error, Result};
+
 use super::Entered;
 use crate::limits::RANDOM_BYTES_MAX;
 
@@ -15,14 +17,32 @@ impl Entered<'_> {
     }
 
     /// `random.integer`
-    pub fn random_integer(&mut self, low: i64, high: i64) -> i64 {
-        self.context.random.integer(low, high)
+    ///
+    /// # Errors
+    /// `InvalidArgument` when no number lies between the two.
+    pub fn random_integer(&mut self, low: i64, high: i64) -> Result<i64> {
+        if low > high {
+            return Err(Error::invalid(format!(
+                "`low` is {low}, above `high`, which is {high}"
+            )));
+        }
+        Ok(self.context.random.integer(low, high))
     }
 
-    /// `random.bytes`: at most 64 KiB.
-    pub fn random_bytes(&mut self, len: u32) -> Vec<u8> {
-        let mut bytes = vec![0; len.min(RANDOM_BYTES_MAX) as usize];
+    /// `random.bytes`
+    ///
+    /// # Errors
+    /// `LimitExceeded` above 64 KiB.
+    pub fn random_bytes(&mut self, len: u32) -> Result<Vec<u8>> {
+        if len > RANDOM_BYTES_MAX {
+            return Err(Error::limit(
+                "random-bytes",
+                RANDOM_BYTES_MAX.into(),
+                len.into(),
+            ));
+        }
+        let mut bytes = vec![0; len as usize];
         self.context.random.fill(&mut bytes);
-        bytes
+        Ok(bytes)
     }
 }

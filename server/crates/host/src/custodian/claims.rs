@@ -2,8 +2,33 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Module, Stage};
+use crate::catalog::{Catalog, Module, PACKET_CLAIMS_MAX, Stage, TOPIC_CLAIMS_MAX, check_pattern};
 use crate::export::{Exports, PacketClaim, TopicClaim};
+
+/// Refuses claims that are too many, and topics that are none.
+pub(super) fn check_own(exports: &Exports) -> Result<(), String> {
+    for (what, count, most) in [
+        (
+            "ranges of commands",
+            exports.packets.len(),
+            PACKET_CLAIMS_MAX,
+        ),
+        (
+            "BROADCAST topics",
+            exports.broadcasts.len(),
+            TOPIC_CLAIMS_MAX,
+        ),
+        ("STREAM topics", exports.streams.len(), TOPIC_CLAIMS_MAX),
+    ] {
+        if count > most {
+            return Err(format!(
+                "it claims {count} {what}, and a module has at most {most}; a pattern such as `chat/*` stands for many topics"
+            ));
+        }
+    }
+    let mut topics = exports.broadcasts.iter().chain(&exports.streams);
+    topics.try_for_each(|claim| check_pattern(&claim.topic))
+}
 
 /// Refuses claims that leave open who comes first: two of one command, or of one topic, with the same order.
 pub(super) fn check<'a>(
@@ -128,6 +153,37 @@ mod tests {
         assert!(place("chat/*/x") < place("chat/*"));
         assert!(place("arena/blue/*") < place("arena/*/x"));
         assert_eq!(place("*"), 5);
+    }
+
+    #[test]
+    fn claims_are_counted() {
+        let topics = |count: usize| -> Vec<_> {
+            (0..count)
+                .map(|n| TopicClaim {
+                    topic: format!("t/{n}/*"),
+                    ..TopicClaim::default()
+                })
+                .collect()
+        };
+        let exports = |packets: usize, broadcasts: usize, streams: usize| Exports {
+            packets: vec![PacketClaim::default(); packets],
+            broadcasts: topics(broadcasts),
+            streams: topics(streams),
+            ..Exports::default()
+        };
+        let most = exports(PACKET_CLAIMS_MAX, TOPIC_CLAIMS_MAX, TOPIC_CLAIMS_MAX);
+        assert_eq!(check_own(&most), Ok(()));
+        for (exports, what) in [
+            (
+                exports(PACKET_CLAIMS_MAX + 1, 0, 0),
+                "1025 ranges of commands",
+            ),
+            (exports(0, TOPIC_CLAIMS_MAX + 1, 0), "65 BROADCAST topics"),
+            (exports(0, 0, TOPIC_CLAIMS_MAX + 1), "65 STREAM topics"),
+        ] {
+            let problem = check_own(&exports).unwrap_err();
+            assert!(problem.contains(what), "{problem}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::Setup;
-use crate::catalog::{Copy, Module, OnFailure, Placement, check_pattern};
+use super::{Setup, claims};
+use crate::catalog::{Copy, Module, OnFailure, Placement};
 use crate::config::Section;
 use crate::context::{Charter, Context, Grants, Identity};
 use crate::export::{Exports, PacketClaim, TopicClaim};
@@ -133,9 +133,7 @@ pub(super) fn plan(setup: &Setup, files: &Files) -> Result<Plan, String> {
             "it has stages, which never wait, but {why}; put the stages into a module of their own"
         ));
     }
-    for claim in exports.broadcasts.iter().chain(&exports.streams) {
-        check_pattern(&claim.topic)?;
-    }
+    claims::check_own(&exports)?;
     let placement = manifest.placement.unwrap_or_else(|| {
         if has_stages && only_stages(&exports) {
             Placement::PerShard

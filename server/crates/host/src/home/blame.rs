@@ -2,7 +2,7 @@
 //! truth beside it.
 
 use bytes::Bytes;
-use cohnect_capabilities::Caller;
+use cohnect_capabilities::{Caller, tags};
 
 use super::body::Body;
 use crate::context::Identity;
@@ -42,7 +42,20 @@ pub(super) fn judge(
     {
         return Err(Fault::Raised(text));
     }
+    if let Some(text) = bad_tag(returned) {
+        return Err(Fault::Raised(text));
+    }
     outcome
+}
+
+/// What is said of an admission whose tags are none: without them the client would lack what the module meant to give it.
+fn bad_tag(returned: &Returned) -> Option<String> {
+    let Returned::Admission(Ok(admission)) = returned else {
+        return None;
+    };
+    let mut tags = admission.tags.iter();
+    let error = tags.find_map(|tag| tags::check(tag).err())?;
+    Some(format!("the admission: {error}"))
 }
 
 /// What is said of an answer that no message to a client holds.
@@ -147,7 +160,7 @@ mod tests {
     use cohnect_capabilities::Client;
 
     use super::*;
-    use crate::export::{Message, Request};
+    use crate::export::{Admission, Message, Request};
 
     fn asked_by(caller: Caller) -> Export {
         Export::Execute(Request {
@@ -171,6 +184,19 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert_eq!(too_large(&export, &answer(1_100)), None);
+    }
+
+    #[test]
+    fn an_admission_with_a_tag_that_is_none_is_a_mistake() {
+        let admission = |tags: &[&str]| {
+            Returned::Admission(Ok(Admission {
+                tags: tags.iter().map(ToString::to_string).collect(),
+                ..Admission::default()
+            }))
+        };
+        assert_eq!(bad_tag(&admission(&["vip", "team/red"])), None);
+        let text = bad_tag(&admission(&["vip", "bad tag"])).unwrap();
+        assert!(text.contains("\"bad tag\" is not a tag"), "{text}");
     }
 
     #[test]
