@@ -1,5 +1,5 @@
-//! The control thread: loads the modules, watches their files and the flags, hears the system's signals, and drains the server when one of them, or a
-//! home that has fallen, ends it. It compiles and swaps, so it may wait; while it waits, and between two modules that it compiles, it listens for its end.
+//! The control thread: loads the modules, watches their files and the flags, and drains the server when a signal, or a home that has fallen, ends it.
+//! Compiling and swapping may take their time; while it waits for them, it listens for its end.
 
 use core::time::Duration;
 
@@ -96,7 +96,10 @@ impl Control<'_> {
                     }
                 }
                 Err(e) => {
-                    tracing::warn!("the modules folder cannot be read; what runs goes on: {e}");
+                    tracing::warn!(
+                        "the modules folder cannot be read; what runs goes on: {}",
+                        Escaped(&e)
+                    );
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cohnect_host::custodian::check::check as look;
+use cohnect_host::escaped::Escaped;
 use cohnect_host::load;
 use cohnect_host::mail::Layout;
 use cohnect_net::Clock;
@@ -20,7 +21,7 @@ pub(crate) fn check(check: &Check) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {
-            output::note(format!("{e:#}"));
+            output::note(Escaped(format!("{e:#}")).to_string());
             ExitCode::FAILURE
         }
     }

@@ -4,12 +4,14 @@
 mod walk;
 
 use std::collections::BTreeMap;
+use std::fs::FileType;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::walk::{FILE_BYTES_MAX, Walk, is_ignored, is_test, read};
+use self::walk::{FILE_BYTES_MAX, Walk, is_test, read};
+use crate::escaped::{OneLine, is_hidden};
 use crate::manifest::Manifest;
 use crate::replica::{Language, LoadError};
 
@@ -65,15 +67,23 @@ pub fn scan(folder: &Path, languages: &[Arc<dyn Language>]) -> Result<Scan, Load
         found: BTreeMap::new(),
     };
     let mut lone: BTreeMap<String, Lone> = BTreeMap::new();
-    for path in walk.folder(folder).entries(folder)? {
+    let mut top = walk.folder(folder);
+    // Whatever else people keep here costs nobody a module.
+    let matters = |name: &str, kind: FileType| {
+        kind.is_dir()
+            || kind.is_symlink()
+            || name
+                .rsplit_once('.')
+                .is_some_and(|(_, ending)| ending == "toml" || look.language_of(ending).is_some())
+    };
+    for path in top.entries(folder, matters)? {
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
             continue;
         };
-        if is_ignored(name) {
-            continue;
-        }
         if path.is_dir() {
             look.folder(&path, name);
+        } else if name.contains(is_hidden) {
+            look.add(path.clone(), Err(hidden(&path)));
         } else if let Some((stem, ending)) = name.rsplit_once('.') {
             if ending == "toml" {
                 lone.entry(stem.to_owned()).or_default().manifest = Some(path.clone());
@@ -113,7 +123,7 @@ impl Look<'_> {
             .position(|language| language.endings().contains(&ending))
     }
 
-    fn add(&mut self, fallback: &str, at: PathBuf, files: Result<Files, LoadError>) {
+    fn add(&mut self, at: PathBuf, files: Result<Files, LoadError>) {
         let found = match files {
             Ok(files) => Found {
                 hash: hash(&files),
@@ -127,7 +137,7 @@ impl Look<'_> {
         let name = found
             .files
             .as_ref()
-            .map_or_else(|_| fallback.into(), |files| Arc::clone(&files.name));
+            .map_or_else(|_| own_name(&at), |files| Arc::clone(&files.name));
         self.found.entry(name).or_default().push((at, found));
     }
 
@@ -136,7 +146,7 @@ impl Look<'_> {
             return;
         };
         let files = self.lone_files(stem, &lone);
-        self.add(stem, at, files);
+        self.add(at, files);
     }
 
     fn lone_files(&self, stem: &str, lone: &Lone) -> Result<Files, LoadError> {
@@ -176,17 +186,19 @@ impl Look<'_> {
 
     fn folder(&mut self, folder: &Path, name: &str) {
         let manifest_path = folder.join("module.toml");
-        let files = if manifest_path.exists() {
-            self.folder_files(folder, name, &manifest_path)
+        let is_one = if manifest_path.exists() {
+            Ok(true)
         } else {
-            match self.has_code(folder) {
-                // The folder of a guest that has not been built yet, or of something else.
-                Ok(false) => return,
-                Ok(true) => self.folder_files(folder, name, &manifest_path),
-                Err(e) => Err(e),
-            }
+            self.has_code(folder)
         };
-        self.add(name, folder.to_owned(), files);
+        let files = match is_one {
+            // The folder of a guest that has not been built yet, or of something else.
+            Ok(false) => return,
+            _ if name.contains(is_hidden) => Err(hidden(folder)),
+            Ok(true) => self.folder_files(folder, name, &manifest_path),
+            Err(e) => Err(e),
+        };
+        self.add(folder.to_owned(), files);
     }
 
     fn folder_files(
@@ -290,22 +302,57 @@ impl Look<'_> {
     }
 
     fn has_code(&self, folder: &Path) -> Result<bool, LoadError> {
-        let paths = self.walk.folder(folder).entries(folder)?;
-        Ok(paths.iter().any(|path| {
-            path.extension()
-                .and_then(|e| e.to_str())
-                .is_some_and(|ending| self.language_of(ending).is_some())
-        }))
+        let is_code = |name: &str, _| {
+            name.rsplit_once('.')
+                .is_some_and(|(_, ending)| self.language_of(ending).is_some())
+        };
+        let found = self.walk.folder(folder).entries(folder, is_code)?;
+        Ok(!found.is_empty())
     }
 
-    fn finish(self) -> Scan {
+    /// Nobody gets a module's name by writing it into his own manifest: where the name is one file's or folder's own, that one has it, and the others are
+    /// refused.
+    fn give_names_to_their_owners(&mut self) {
+        // Whoever is refused has his own name after that, and refuses whoever took it; each is so once.
+        loop {
+            let mut refused = Vec::new();
+            for (name, found) in &mut self.found {
+                let owns = |path: &Path| own_name(path) == *name;
+                let owner = found.iter().find(|(path, _)| owns(path));
+                let Some(owner) = owner.map(|(path, _)| path.clone()) else {
+                    continue;
+                };
+                let others =
+                    found.extract_if(.., |(path, found)| found.files.is_ok() && !owns(path));
+                refused.extend(others.map(|(path, _)| {
+                    let problem = format!(
+                        "{}: its manifest names it `{name}`, which is the name of {}",
+                        OneLine(path.display()),
+                        OneLine(owner.display())
+                    );
+                    (path, problem)
+                }));
+            }
+            if refused.is_empty() {
+                return;
+            }
+            for (path, problem) in refused {
+                self.add(path, Err(LoadError::new(problem)));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Scan {
+        self.give_names_to_their_owners();
         let modules = self
             .found
             .into_iter()
             .filter_map(|(name, mut found)| {
                 if found.len() > 1 {
-                    let paths: Vec<_> =
-                        found.iter().map(|(p, _)| p.display().to_string()).collect();
+                    let paths: Vec<_> = found
+                        .iter()
+                        .map(|(p, _)| OneLine(p.display()).to_string())
+                        .collect();
                     let problem =
                         format!("two modules are named `{name}`: {}", paths.join(" and "));
                     let twice = Found {
@@ -319,6 +366,25 @@ impl Look<'_> {
             .collect();
         Scan { modules }
     }
+}
+
+/// What a file or folder is called, for people to read: the name of its module, unless a manifest gives it another.
+fn own_name(path: &Path) -> Arc<str> {
+    let name = if path.is_dir() {
+        path.file_name()
+    } else {
+        path.file_stem()
+    };
+    OneLine(name.unwrap_or_default().to_string_lossy())
+        .to_string()
+        .into()
+}
+
+fn hidden(path: &Path) -> LoadError {
+    LoadError::new(format!(
+        "{}: a line break, or another character that is not shown, is in its name; rename it",
+        OneLine(path.display())
+    ))
 }
 
 fn manifest_text(path: &Path) -> Result<String, LoadError> {
@@ -469,7 +535,7 @@ mod tests {
         let fill = |folder: &Path, number: usize| {
             std::fs::create_dir_all(folder).unwrap();
             for n in 0..number {
-                std::fs::write(folder.join(format!("{n}.png")), "").unwrap();
+                std::fs::write(folder.join(format!("{n}.script")), "").unwrap();
             }
         };
         let write = |path: &str| {
@@ -483,9 +549,9 @@ mod tests {
         let just = scan(root.path(), &languages).unwrap();
         assert!(just.modules["crowd"].files.is_ok());
         fill(&root.path().join("crowd/c"), walk::ENTRIES_MAX / 2);
-        fill(&root.path().join("pictures"), walk::ENTRIES_MAX + 1);
+        fill(&root.path().join("scripts"), walk::ENTRIES_MAX + 1);
         let found = scan(root.path(), &languages).unwrap().modules;
-        for name in ["crowd", "pictures"] {
+        for name in ["crowd", "scripts"] {
             let refused = &found[name].files.as_ref().unwrap_err().message;
             let begin = format!(
                 "{}: more than 4096 files and folders",
@@ -494,6 +560,67 @@ mod tests {
             assert!(refused.starts_with(&begin), "{refused}");
         }
         assert!(found["small"].files.is_ok());
+    }
+
+    #[test]
+    fn what_is_no_module_and_no_code_is_not_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let languages: [Arc<dyn Language>; 1] = [Arc::new(ScriptLanguage)];
+        let folder = root.path().join("a/pictures");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(root.path().join("a/a.script"), "").unwrap();
+        for n in 0..=walk::ENTRIES_MAX {
+            std::fs::write(folder.join(format!("{n}.png")), "").unwrap();
+            std::fs::write(root.path().join(format!(".{n}")), "").unwrap();
+            std::fs::write(root.path().join(format!("{n}.txt")), "").unwrap();
+        }
+        let found = scan(root.path(), &languages).unwrap().modules;
+        assert!(found["a"].files.is_ok(), "{:?}", found["a"].files);
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_name_belongs_to_the_file_or_folder_that_is_called_so() {
+        let found = look(&[
+            ("good.script", ""),
+            ("evil/module.toml", "name = \"good\""),
+            ("evil/evil.script", ""),
+            ("sly.script", ""),
+            ("sly.toml", "name = \"evil\""),
+            ("good.too/module.toml", "name = \"good\""),
+            ("good.too/good.script", ""),
+        ]);
+        assert_eq!(
+            found.keys().collect::<Vec<_>>(),
+            ["evil", "good", "good.too", "sly"]
+        );
+        assert!(found["good"].is_ok());
+        assert_eq!(
+            found["evil"].as_ref().unwrap_err(),
+            "evil: its manifest names it `good`, which is the name of good.script"
+        );
+    }
+
+    #[test]
+    fn a_files_name_forges_no_line() {
+        let forged = "x\n   0.5s  INFO loaded, generation 1\n\u{1b}[31m";
+        let found = look(&[
+            (&format!("{forged}.script"), ""),
+            (&format!("{forged}/x.script"), ""),
+            (&format!("{forged}.png"), ""),
+            ("a/a.script", ""),
+            (&format!("a/{forged}.script"), ""),
+            (&format!("b/{forged}/c.script"), ""),
+            ("b/b.script", ""),
+        ]);
+        assert_eq!(found.len(), 4);
+        for (name, files) in found {
+            let problem = files.unwrap_err();
+            for text in [&name, &problem] {
+                assert!(!text.contains(is_hidden), "{text:?}");
+            }
+            assert!(problem.contains("a line break"), "{problem}");
+        }
     }
 
     #[test]
