@@ -13,10 +13,10 @@ use cohnect_host::replica::LoadError;
 use cohnect_host::watch::Watch;
 use cohnect_net::{Clock, Running};
 use notify::RecursiveMode;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::assemble::Parts;
 use crate::config::Config;
+use crate::ending::Ending;
 use crate::ready::Ready;
 use crate::run::{Manner, Workers};
 use crate::watcher::{FileWatcher, folder_of};
@@ -36,6 +36,7 @@ pub(crate) struct Control<'a> {
     pub(crate) ready: &'a Ready,
     pub(crate) shards: &'a Running,
     pub(crate) workers: &'a Workers,
+    pub(crate) ending: &'a Ending,
 }
 
 impl Control<'_> {
@@ -44,15 +45,15 @@ impl Control<'_> {
     /// # Errors
     /// Why it ended, unless it was told to.
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
-        let mut told = Told::new()?;
         let mut custodian = Custodian::new(self.parts.custodian.clone());
         // Loading and swapping wait for the homes' answers; a home that has fallen gives none, and nobody should have to wait for a module to be heard.
         let ended = tokio::select! {
             biased;
-            () = told.come() => Ok(()),
+            () = self.ending.told() => Ok(()),
             fault = self.fallen() => Err(fault),
             problem = self.tend(&mut custodian) => problem.map(|never| match never {}),
         };
+        self.ending.begin();
         self.drain(&mut custodian).await;
         ended
     }
@@ -247,29 +248,6 @@ async fn pause(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => core::future::pending().await,
-    }
-}
-
-/// Ctrl-C or SIGTERM.
-struct Told {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Told {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be heard");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 
