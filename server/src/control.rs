@@ -24,6 +24,9 @@ use crate::watcher::{FileWatcher, folder_of};
 /// How long a server that ends waits for its modules, and then once more for its clients.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How often a server that ends looks whether the next step has come: nothing of its end takes less.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// How often the control thread looks whether every home still lives. A home that has fallen costs its clients this much more silence.
 const PULSE: Duration = Duration::from_millis(500);
 
@@ -112,13 +115,19 @@ impl Control<'_> {
         self.shards.drain();
         self.shards.close_sessions();
         let left = u64::try_from(DRAIN.as_micros()).unwrap_or(u64::MAX);
-        let stopping = tokio::time::timeout(DRAIN, custodian.shut_down(left));
-        if stopping.await.is_err() {
+        let stopping = async {
+            // Modules hear of every client that it has gone before they hear that they go themselves.
+            while !self.shards.has_closed() {
+                tokio::time::sleep(LOOK).await;
+            }
+            custodian.shut_down(left).await;
+        };
+        if tokio::time::timeout(DRAIN, stopping).await.is_err() {
             tracing::warn!("not every module stopped within {DRAIN:?}");
         }
         let gone = async {
             while self.shards.sessions() > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(LOOK).await;
             }
         };
         // Whoever does not say goodbye by then finds out by himself.

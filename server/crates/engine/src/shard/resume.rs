@@ -34,7 +34,9 @@ impl Shard {
                 }
                 self.give(answer, answered);
             }
-            Continuation::Connecting(client) => self.admission(client, answered),
+            Continuation::Connecting(client, module) => {
+                self.admission(client, &module, answered);
+            }
             Continuation::ConnectingLate(_) => {}
             Continuation::Mailed { module, awaited } => {
                 self.mail_answered(&module, *awaited, outcome::as_answer(answered));
@@ -55,7 +57,7 @@ impl Shard {
             | Continuation::Broadcast(_)
             | Continuation::Open(_)
             | Continuation::Subscribed { .. }
-            | Continuation::Connecting(_) => {}
+            | Continuation::Connecting(..) => {}
         }
     }
 

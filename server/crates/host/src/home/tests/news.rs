@@ -160,6 +160,23 @@ fn the_log_says_why_a_module_began_anew_and_from_where() {
 }
 
 #[test]
+fn a_replica_that_goes_hears_first_what_has_happened_before() {
+    let mut rig = Rig::new(&[("a", "start\naction e echo\nevents disconnected")]);
+    rig.home.push(gone()).unwrap();
+    rig.push("a", "e", 2).unwrap();
+    rig.home.push(gone()).unwrap();
+    let (done, mut is_gone) = oneshot::channel();
+    rig.obey(Order::Remove {
+        copy: address("a"),
+        reason: StopReason::Shutdown,
+        done,
+    });
+    assert_eq!(is_gone.try_recv(), Ok(()));
+    let gone = "a: client-events.on-disconnected";
+    assert_eq!(rig.log()[1..], [gone, gone, "a: stop Shutdown"]);
+}
+
+#[test]
 fn why_a_module_ended_forges_no_line_of_the_log_and_is_kept_cut() {
     let mut rig = Rig::new(&[("a", "action e echo")]);
     let seat = rig.home.seats[0].as_mut().unwrap();
