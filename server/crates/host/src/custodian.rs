@@ -245,7 +245,7 @@ impl Custodian {
                 self.refused.insert(Arc::clone(name), found.hash);
                 self.publish();
                 let kept = if self.loaded.contains_key(name) {
-                    "; what ran before goes on"
+                    "; the code that ran before goes on"
                 } else {
                     ""
                 };
