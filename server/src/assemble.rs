@@ -159,6 +159,7 @@ pub fn assemble(
         ticker: ticker.clone(),
         instance,
         seed,
+        aside: true,
     };
     Ok(Parts {
         layout,

@@ -27,6 +27,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How often a server that ends looks whether the next step has come: nothing of its end takes less.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// How long after one look whether a module is compiled the next one comes, in microseconds.
+const COMPILED_US: u64 = 50_000;
+
 /// How often the control thread looks whether every home still lives. A home that has fallen costs its clients this much more silence.
 const PULSE: Duration = Duration::from_millis(500);
 
@@ -82,6 +85,11 @@ impl Control<'_> {
                 .next_us()
                 .into_iter()
                 .chain(doubt.again_us)
+                .chain(
+                    custodian
+                        .is_compiling()
+                        .then(|| self.clock.monotonic_us() + COMPILED_US),
+                )
                 .min()
                 .map(|at| Duration::from_micros(at.saturating_sub(self.clock.monotonic_us())));
             tokio::select! {
@@ -95,8 +103,9 @@ impl Control<'_> {
             }
             match self.scan() {
                 Ok(scan) => {
-                    if let Some(settled) = watch.observe(self.clock.monotonic_us(), &scan) {
-                        custodian.apply(settled).await;
+                    let changed = watch.observe(self.clock.monotonic_us(), &scan).is_some();
+                    if changed || custodian.is_compiling() {
+                        custodian.apply(watch.settled()).await;
                     }
                 }
                 Err(e) => {
