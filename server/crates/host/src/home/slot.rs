@@ -265,6 +265,14 @@ impl Slot {
         if !self.circuit.is_open() {
             self.schedule.poll(now, queue);
         }
+        for name in self.schedule.take_unheard() {
+            tracing::warn!(
+                module = %self.identity.module,
+                generation = self.identity.generation,
+                "the timer `{}` came, and the module has no handler for timers: it is set no more",
+                Escaped(name)
+            );
+        }
     }
 
     /// Places taken by what it is told.
