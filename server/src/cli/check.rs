@@ -29,6 +29,9 @@ pub(crate) fn check(check: &Check) -> ExitCode {
 
 fn examine(check: &Check) -> anyhow::Result<bool> {
     let mut config = configuration_of(&check.dir)?;
+    for missing in config.check_secrets(&check.dir.join("cohnect.toml")) {
+        output::note(format!("{missing}; modules find this secret absent"));
+    }
     // A look leaves nothing behind.
     let scratch = tempfile::tempdir()?;
     config.server.data_dir = scratch.path().to_owned();
