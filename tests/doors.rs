@@ -93,10 +93,10 @@ fn whoever_is_not_let_in_reads_why() {
 #[test]
 fn a_door_that_takes_too_long_or_fails_is_named_in_the_log() {
     let slow = r#"return { client_events = {
-        on_connecting = function() local began = os.clock() while os.clock() - began < 4 do end return {} end,
+        on_connecting = function() while true do end end,
     } }"#;
     let server = Server::dev(
-        &[("slow.luau", slow), ("slow.toml", "deadline_ms = 10000\n")],
+        &[("slow.luau", slow), ("slow.toml", "deadline_ms = 5000\n")],
         &[],
     );
     let said = server.cohnect(&["call", "slow", "x", "--timeout", "30"]);

@@ -18,7 +18,10 @@ fn a_panic_ends_the_replica_and_says_why_in_the_log() {
     assert_eq!(ending, Ending::Trap);
     assert!(text.contains("wasm backtrace"), "{text}");
     let first = text.lines().next().unwrap_or_default();
-    assert!(first.contains("unreachable"), "the reason comes first: {text}");
+    assert!(
+        first.contains("unreachable"),
+        "the reason comes first: {text}"
+    );
     let lines = probe.world.log_lines();
     assert!(
         lines.iter().any(|line| line.contains("told to panic")),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::hidden;
+use super::names::hidden;
 use crate::escaped::{OneLine, is_hidden};
 use crate::replica::{Language, LoadError};
 
