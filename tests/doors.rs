@@ -43,6 +43,7 @@ fn modules_hear_of_every_client_before_they_stop() {
             .map(|_| {
                 server
                     .command(&["stream", "news", "--timeout", "60"])
+                    .stdout(Stdio::null())
                     .stderr(Stdio::null())
                     .spawn()
                     .expect("it runs")
@@ -139,6 +140,7 @@ fn a_second_signal_ends_a_server_that_still_waits_for_its_clients() {
     let server = Server::dev(&[], &[]);
     let mut listener = server
         .command(&["stream", "news", "--timeout", "60"])
+        .stdout(Stdio::null())
         .spawn()
         .expect("it runs");
     eventually("a listener", || {

@@ -37,7 +37,12 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         match error {
             Error::Disconnected | Error::NotConnected => Self::Ended(None),
-            error => Self::Server(error),
+            error @ (Error::Answer(_)
+            | Error::Busy
+            | Error::TooLarge
+            | Error::Argument(_)
+            | Error::NoAnswer
+            | Error::MalformedAnswer(_)) => Self::Server(error),
         }
     }
 }
