@@ -193,3 +193,139 @@ fn a_new_module_is_well_as_it_is_and_an_unbuilt_one_says_how() {
     );
     assert!(said.out.contains(&wanted), "{said:?}");
 }
+
+/// What `cohnect check` says of these modules.
+fn check(files: &[(&str, &str)], configuration: &str) -> Said {
+    let folder = tempfile::tempdir().expect("there is room");
+    for (name, content) in files {
+        let file = folder.path().join("modules").join(name);
+        std::fs::create_dir_all(file.parent().expect("it lies in a folder"))
+            .expect("a folder can be made");
+        std::fs::write(file, content).expect("it can be written");
+    }
+    std::fs::write(folder.path().join("cohnect.toml"), configuration).expect("it can be written");
+    run(&["check", folder.path().to_str().expect("text")])
+}
+
+#[test]
+fn a_malformed_tag_expression_is_refused_with_its_place() {
+    for (module, wanted) in [
+        (
+            "action = { a = define.action({ requires = 'red &&' }, function() return '' end) }",
+            "the action `a` requires `red &&`: ",
+        ),
+        (
+            "pipeline = { [0x0100] = define.packet({ requires = 'a b' }, function() return 'pass' end) }",
+            "the stage of opcode 0x0100 requires `a b`: ",
+        ),
+        (
+            "broadcast = { chat = define.broadcast({ requires = '(x' }, function() return 'pass' end) }",
+            "the stage of the topic `chat` requires `(x`: ",
+        ),
+        (
+            "stream_handler = { news = define.stream({ requires = '|' }, function() return nil end) }",
+            "the stream of the topic `news` requires `|`: ",
+        ),
+    ] {
+        let module = format!("local define = require('@cohnect/define') return {{ {module} }}");
+        let said = check(&[("a.luau", &module)], "");
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.out.contains(wanted), "{said:?}");
+    }
+}
+
+#[test]
+fn more_luau_than_can_be_compiled_in_good_time_is_refused() {
+    let text = |bytes: usize| format!("return {{}} --{}", "x".repeat(bytes));
+    let said = check(&[("a.luau", &text(1024 * 1024))], "");
+    assert!(said.out.contains("a.luau: 10485"), "{said:?}");
+    assert!(said.out.contains("at most 1048576"), "{said:?}");
+    let half = text(1024 * 1024 - 100);
+    let parts: Vec<_> = (0..4).map(|n| format!("a/part{n}.luau")).collect();
+    let mut files: Vec<_> = parts.iter().map(|name| (&**name, &*half)).collect();
+    files.push(("a/a.luau", "return {}"));
+    assert_eq!(check(&files, "").code, 0);
+    files.push(("a/one_more.luau", &half));
+    let said = check(&files, "");
+    assert!(
+        said.out.contains("more than 4194304 bytes of Luau"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_secret_without_a_value_is_absent_and_said_where_people_develop_and_refused_where_they_serve() {
+    let module = r#"local config = require("@cohnect/config")
+    return { action = { key = function() return tostring(config.secret("key")) end } }"#;
+    let secrets = "[server]\nlisten = \"127.0.0.1:0\"\n[access]\nanonymous = true\n\
+                   [secrets]\nkey = { env = \"NO_SUCH_SECRET_OF_COHNECT\" }\n";
+    let complaint = "cohnect.toml:6: `key`: the environment has no NO_SUCH_SECRET_OF_COHNECT";
+    let files = [
+        ("shop.luau", module),
+        ("shop.toml", "grants = [\"secret:key\"]\n"),
+    ];
+    let said = check(&files, secrets);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains(complaint), "{said:?}");
+
+    let server = Server::dev(&[files[0], files[1], ("../cohnect.toml", secrets)], &[]);
+    server.logs(complaint);
+    assert_eq!(server.cohnect(&["call", "shop", "key"]).out, "nil");
+    server.logs("the module gets no secret `key`: the server's configuration has no such secret");
+    server.save("shop.toml", "");
+    eventually("the new manifest", || {
+        let _ = server.cohnect(&["call", "shop", "key"]);
+        let said = "the grant \"secret:key\" is missing";
+        server.log().contains(said).then_some(())
+    });
+    let own = server.folder().join("cohnect.toml");
+    let said = run(&["serve", "--config", own.to_str().expect("text")]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains(complaint), "{said:?}");
+}
+
+#[test]
+fn a_files_name_forges_no_line_of_the_log_and_of_what_check_says() {
+    let forged = "x\n   0.5s  INFO loaded, generation 7\n\u{1b}[31m.luau";
+    let server = Server::dev(&[(forged, "return {}")], &[]);
+    server.logs("rename it");
+    let said = check(&[(forged, "return {}")], "");
+    for text in [server.log(), said.out] {
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        let forges = |line: &str| line.trim_start().starts_with("0.5s  INFO");
+        assert!(!text.lines().any(forges), "{text}");
+        assert!(text.contains("x\\n   0.5s  INFO loaded"), "{text}");
+    }
+}
+
+#[test]
+fn a_timer_or_an_answer_without_a_handler_is_named_once_in_the_log() {
+    let some = r#"local timers = require("@cohnect/timers")
+    local mailbox = require("@cohnect/mailbox")
+    return {
+        action = {
+            begin = function()
+                timers.every("lost:1", 0.001)
+                timers.every("lost:2", 0.001)
+                mailbox.request("some", "echo", "x", "who")
+                return "begun"
+            end,
+            echo = function(request) return request.input end,
+            left = function() return tostring(timers.due("lost:1") ~= nil) end,
+        },
+        timer_handler = { found = function() end },
+        reply_handler = { found = function() end },
+    }"#;
+    let none = r#"local timers = require("@cohnect/timers")
+    return { action = { begin = function() timers.every("tick", 0.001) return "begun" end } }"#;
+    let server = Server::dev(&[("some.luau", some), ("none.luau", none)], &[]);
+    for module in ["some", "none"] {
+        let said = server.cohnect(&["call", module, "begin"]);
+        assert_eq!(said.out, "begun", "{said:?}\n{}", server.log());
+    }
+    server.logs("timer `lost` came, and the module has no handler of this name");
+    server.logs("answer with the tag `who` came");
+    server.logs("the timer `tick` came, and the module has no handler for timers");
+    server.answers("some", "left", "", "false");
+    assert_eq!(server.log().matches("timer `lost` came").count(), 1);
+}

@@ -22,7 +22,7 @@ use cohnect_host::now::Clock;
 use cohnect_host::replica::Language;
 use cohnect_protocol::{Entropy as _, SteeringKeys};
 
-use crate::config::{Config, SecretConfig};
+use crate::config::Config;
 use crate::keys::SystemEntropy;
 use crate::telemetry::ModuleLog;
 
@@ -113,7 +113,7 @@ pub fn assemble(
         databases(config, data),
     ))?;
     let flags = Arc::new(flags(config)?);
-    let secrets = Arc::new(SecretStore::read(config)?);
+    let secrets = Arc::new(SecretStore::read(config));
     let ticker = Ticker::default();
     let wasm = Wasm::new(&ticker, Some(&data.join("artefacts")))?;
     // Luau first: where a module has both files and does not say which, the scan refuses it; nothing depends on the order.
@@ -159,6 +159,7 @@ pub fn assemble(
         ticker: ticker.clone(),
         instance,
         seed,
+        aside: true,
     };
     Ok(Parts {
         layout,
@@ -218,26 +219,11 @@ fn flags(config: &Config) -> anyhow::Result<Flags> {
 struct SecretStore(std::collections::BTreeMap<String, String>);
 
 impl SecretStore {
-    fn read(config: &Config) -> anyhow::Result<Self> {
-        let read = |(name, source): (&String, &SecretConfig)| {
-            let value = match source {
-                SecretConfig::File { file } => std::fs::read_to_string(file)
-                    .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                    .with_context(|| {
-                        format!("secrets.{name}: {} cannot be read", file.display())
-                    })?,
-                SecretConfig::Environment { env } => std::env::var(env).with_context(|| {
-                    format!("secrets.{name}: the environment has no {env}, or it is no text")
-                })?,
-            };
-            Ok((name.clone(), value))
-        };
-        config
-            .secrets
-            .iter()
-            .map(read)
-            .collect::<anyhow::Result<_>>()
-            .map(Self)
+    /// Those that have a value; `Config::check_secrets` says what of the others.
+    fn read(config: &Config) -> Self {
+        let read = config.secrets.iter();
+        let known = read.filter_map(|(name, source)| Some((name.clone(), source.value().ok()?)));
+        Self(known.collect())
     }
 }
 

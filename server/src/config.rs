@@ -171,6 +171,22 @@ pub enum SecretConfig {
     },
 }
 
+impl SecretConfig {
+    /// Its value.
+    ///
+    /// # Errors
+    /// Why it has none; without it.
+    pub fn value(&self) -> Result<String, String> {
+        match self {
+            Self::File { file } => std::fs::read_to_string(file)
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|e| format!("{} cannot be read: {e}", file.display())),
+            Self::Environment { env } => std::env::var(env)
+                .map_err(|_| format!("the environment has no {env}, or it is no text")),
+        }
+    }
+}
+
 /// `[log]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
@@ -235,6 +251,20 @@ impl Config {
             )),
             Some(_) | None => Ok(config),
         }
+    }
+
+    /// The secrets without a value, each with file and line. Modules find them absent.
+    #[must_use]
+    pub fn check_secrets(&self, file: &Path) -> Vec<ConfigError> {
+        // It was read a moment ago; without it, there is no line to name.
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let missing = self.secrets.iter().filter_map(|(name, source)| {
+            let problem = source.value().err()?;
+            Some(ConfigError::at_key_of(
+                file, &text, "secrets", name, problem,
+            ))
+        });
+        missing.collect()
     }
 
     /// Makes every path one from `folder`.
@@ -353,6 +383,30 @@ mod tests {
                 "{parts:?}: {complaint}"
             );
         }
+    }
+
+    #[test]
+    fn a_secret_without_a_value_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cohnect.toml");
+        let text = "[flags]\nfile = \"f\"\n[secrets]\nhere = { file = \"cohnect.toml\" }\nfile = { file = \"none\" }\n\
+                    env = { env = \"NO_SUCH_SECRET_OF_COHNECT\" }\n";
+        std::fs::write(&file, text).unwrap();
+        let missing = Config::read(&file).unwrap().check_secrets(&file);
+        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        let at = file.display();
+        assert_eq!(missing.len(), 2, "{missing:?}");
+        assert_eq!(
+            missing[0],
+            format!(
+                "{at}:6: `env`: the environment has no NO_SUCH_SECRET_OF_COHNECT, or it is no text"
+            )
+        );
+        assert!(
+            missing[1].starts_with(&format!("{at}:5: `file`: ")),
+            "{}",
+            missing[1]
+        );
     }
 
     #[test]

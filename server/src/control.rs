@@ -1,5 +1,5 @@
-//! The control thread: loads the modules, watches their files and the flags, hears the system's signals, and drains the server when one of them, or a
-//! home that has fallen, ends it. It compiles and swaps, so it may wait; while it waits, and between two modules that it compiles, it listens for its end.
+//! The control thread: loads the modules, watches their files and the flags, and drains the server when a signal, or a home that has fallen, ends it.
+//! Compiling and swapping may take their time; while it waits for them, it listens for its end.
 
 use core::time::Duration;
 
@@ -13,16 +13,22 @@ use cohnect_host::replica::LoadError;
 use cohnect_host::watch::Watch;
 use cohnect_net::{Clock, Running};
 use notify::RecursiveMode;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::assemble::Parts;
 use crate::config::Config;
+use crate::ending::Ending;
 use crate::ready::Ready;
 use crate::run::{Manner, Workers};
 use crate::watcher::{FileWatcher, folder_of};
 
 /// How long a server that ends waits for its modules, and then once more for its clients.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How often a server that ends looks whether the next step has come: nothing of its end takes less.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How long after one look whether a module is compiled the next one comes, in microseconds.
+const COMPILED_US: u64 = 50_000;
 
 /// How often the control thread looks whether every home still lives. A home that has fallen costs its clients this much more silence.
 const PULSE: Duration = Duration::from_millis(500);
@@ -36,6 +42,7 @@ pub(crate) struct Control<'a> {
     pub(crate) ready: &'a Ready,
     pub(crate) shards: &'a Running,
     pub(crate) workers: &'a Workers,
+    pub(crate) ending: &'a Ending,
 }
 
 impl Control<'_> {
@@ -44,15 +51,15 @@ impl Control<'_> {
     /// # Errors
     /// Why it ended, unless it was told to.
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
-        let mut told = Told::new()?;
         let mut custodian = Custodian::new(self.parts.custodian.clone());
         // Loading and swapping wait for the homes' answers; a home that has fallen gives none, and nobody should have to wait for a module to be heard.
         let ended = tokio::select! {
             biased;
-            () = told.come() => Ok(()),
+            () = self.ending.told() => Ok(()),
             fault = self.fallen() => Err(fault),
             problem = self.tend(&mut custodian) => problem.map(|never| match never {}),
         };
+        self.ending.begin();
         self.drain(&mut custodian).await;
         ended
     }
@@ -78,6 +85,11 @@ impl Control<'_> {
                 .next_us()
                 .into_iter()
                 .chain(doubt.again_us)
+                .chain(
+                    custodian
+                        .is_compiling()
+                        .then(|| self.clock.monotonic_us() + COMPILED_US),
+                )
                 .min()
                 .map(|at| Duration::from_micros(at.saturating_sub(self.clock.monotonic_us())));
             tokio::select! {
@@ -91,12 +103,16 @@ impl Control<'_> {
             }
             match self.scan(watch.settled()) {
                 Ok(scan) => {
-                    if let Some(settled) = watch.observe(self.clock.monotonic_us(), &scan) {
-                        custodian.apply(settled).await;
+                    let changed = watch.observe(self.clock.monotonic_us(), &scan).is_some();
+                    if changed || custodian.is_compiling() {
+                        custodian.apply(watch.settled()).await;
                     }
                 }
                 Err(e) => {
-                    tracing::warn!("the modules folder cannot be read; what runs goes on: {e}");
+                    tracing::warn!(
+                        "the modules folder cannot be read; what runs goes on: {}",
+                        Escaped(&e)
+                    );
                 }
             }
         }
@@ -108,13 +124,19 @@ impl Control<'_> {
         self.shards.drain();
         self.shards.close_sessions();
         let left = u64::try_from(DRAIN.as_micros()).unwrap_or(u64::MAX);
-        let stopping = tokio::time::timeout(DRAIN, custodian.shut_down(left));
-        if stopping.await.is_err() {
+        let stopping = async {
+            // Modules hear of every client that it has gone before they hear that they go themselves.
+            while !self.shards.has_closed() {
+                tokio::time::sleep(LOOK).await;
+            }
+            custodian.shut_down(left).await;
+        };
+        if tokio::time::timeout(DRAIN, stopping).await.is_err() {
             tracing::warn!("not every module stopped within {DRAIN:?}");
         }
         let gone = async {
             while self.shards.sessions() > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(LOOK).await;
             }
         };
         // Whoever does not say goodbye by then finds out by himself.
@@ -245,29 +267,6 @@ async fn pause(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => core::future::pending().await,
-    }
-}
-
-/// Ctrl-C or SIGTERM.
-struct Told {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Told {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be heard");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

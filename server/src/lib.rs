@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod cli;
 pub mod config;
 mod control;
+mod ending;
 pub mod keys;
 mod output;
 pub mod ready;

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::assemble::{Parts, Surroundings, assemble, steering};
 use crate::config::Config;
 use crate::control::Control;
+use crate::ending::Ending;
 use crate::keys::{self, SystemEntropy, unhex};
 use crate::ready::Ready;
 
@@ -41,6 +42,8 @@ pub struct Manner {
 /// # Errors
 /// Why it cannot start: names the file, key, address or module.
 pub fn run(config: &Config, manner: &Manner) -> anyhow::Result<()> {
+    // Declared first, so that it is dropped last: what everything else takes to end counts.
+    let ending;
     let keys = keys::read_or_make(&config.server.key_file)?;
     let secrets = EndpointSecrets {
         keys: keys.clone(),
@@ -88,6 +91,7 @@ pub fn run(config: &Config, manner: &Manner) -> anyhow::Result<()> {
         server_uuid: keys.peer_id().to_string(),
         shards: layout.shards,
     };
+    ending = Ending::listen()?;
     // This thread is the control thread: it compiles, swaps and watches.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -101,6 +105,7 @@ pub fn run(config: &Config, manner: &Manner) -> anyhow::Result<()> {
         ready: &ready,
         shards: &shards,
         workers: &workers,
+        ending: &ending,
     };
     let done = runtime.block_on(control.run());
     let stopped = shards.stop();

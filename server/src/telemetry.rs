@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use cohnect_capabilities::logging::{Level, Logging, Record};
@@ -42,6 +42,17 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.sink.close(LAST_WORDS);
+    }
+}
+
+/// The sink of this process's log, of which there is one, for an end that nobody returns from.
+static SINK: OnceLock<Arc<Sink>> = OnceLock::new();
+
+/// Says why the process ends here and now, and waits, not for ever, until that and all before it is written.
+pub(crate) fn last_words(why: &str) {
+    tracing::error!("{why}");
+    if let Some(sink) = SINK.get() {
+        sink.close(LAST_WORDS);
     }
 }
 
@@ -81,6 +92,7 @@ pub fn start(log: &LogConfig, friendly: bool) -> anyhow::Result<Log> {
         LogFormat::Text => builder.compact().try_init(),
     };
     started.map_err(|e| anyhow::anyhow!("the log cannot be started: {e}"))?;
+    SINK.get_or_init(|| Arc::clone(&running.sink));
     // The standard library's own would write to standard error itself, and so wait for its reader.
     std::panic::set_hook(Box::new(say_panic));
     Ok(running)

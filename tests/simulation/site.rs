@@ -102,6 +102,7 @@ impl Site {
             ticker: ticker.clone(),
             instance: InstanceId { hi: 1, lo: 2 },
             seed: chance.key(),
+            aside: false,
         });
         let keys = StaticKeys::generate(&mut chance);
         let endpoint = ServerConfig::new(keys.clone(), CookieSecret::new(&mut chance));

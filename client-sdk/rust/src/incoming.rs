@@ -150,7 +150,7 @@ pub enum Ending {
     #[error("closed by this client")]
     Left,
     /// The server said goodbye.
-    #[error("closed by the server: {code} {text}")]
+    #[error("closed by the server: {code}{}", said(text))]
     Closed {
         /// Why.
         code: CloseCode,
@@ -166,6 +166,15 @@ pub enum Ending {
     /// No session came to be.
     #[error("{0}")]
     Failed(ConnectFailure),
+}
+
+/// The server's words behind the code's name, if it had any.
+fn said(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
 }
 
 impl Ending {

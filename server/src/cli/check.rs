@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cohnect_host::custodian::check::check as look;
+use cohnect_host::escaped::Escaped;
 use cohnect_host::load::{self, Scan};
 use cohnect_host::mail::Layout;
 use cohnect_net::Clock;
@@ -21,7 +22,7 @@ pub(crate) fn check(check: &Check) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {
-            output::note(format!("{e:#}"));
+            output::note(Escaped(format!("{e:#}")).to_string());
             code_of(&e)
         }
     }
@@ -29,6 +30,9 @@ pub(crate) fn check(check: &Check) -> ExitCode {
 
 fn examine(check: &Check) -> anyhow::Result<bool> {
     let mut config = configuration_of(&check.dir)?;
+    for missing in config.check_secrets(&check.dir.join("cohnect.toml")) {
+        output::note(format!("{missing}; modules find this secret absent"));
+    }
     // A look leaves nothing behind.
     let scratch = tempfile::tempdir()?;
     config.server.data_dir = scratch.path().to_owned();

@@ -23,11 +23,21 @@ enum Failed {
     Server(Error),
     Usage(String),
     Connection(String),
+    /// The session ended while something was waited for; how it did says more than that.
+    Ended(Option<Ending>),
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self::Server(error)
+        match error {
+            Error::Disconnected | Error::NotConnected => Self::Ended(None),
+            error @ (Error::Answer(_)
+            | Error::Busy
+            | Error::TooLarge
+            | Error::Argument(_)
+            | Error::NoAnswer
+            | Error::MalformedAnswer(_)) => Self::Server(error),
+        }
     }
 }
 
@@ -156,7 +166,7 @@ pub(crate) fn stream(stream: &Stream) -> ExitCode {
                         false
                     }
                     Some(Err(StreamError::Ended(failure))) => return Err(Failed::Server(Error::Answer(failure))),
-                    Some(Err(StreamError::Disconnected)) => return Err(Failed::Connection("the session ended".into())),
+                    Some(Err(StreamError::Disconnected)) => return Err(Failed::Ended(None)),
                 },
                 event = incoming.next() => heard(stream, event)?,
             };
@@ -176,10 +186,8 @@ fn heard(stream: &Stream, event: Option<Event>) -> Result<bool, Failed> {
                 |text| json!({ "broadcast": text, "sender": sender }),
             ))
         }
-        Some(Event::Disconnected(ending)) => {
-            Err(Failed::Connection(format!("the session ended: {ending}")))
-        }
-        None => Err(Failed::Connection("the session ended".into())),
+        Some(Event::Disconnected(ending)) => Err(Failed::Ended(Some(ending))),
+        None => Err(Failed::Ended(None)),
         Some(
             Event::Broadcast(_)
             | Event::Message(_)
@@ -217,6 +225,9 @@ pub(crate) fn broadcast(broadcast: &Broadcast) -> ExitCode {
     })
 }
 
+/// How long a command waits for the reason of an end that it has heard of.
+const ENDING: Duration = Duration::from_secs(1);
+
 /// Connects, does the work, leaves, and says what went wrong with the exit code that belongs to it.
 fn perform(
     connection: &Connection,
@@ -236,7 +247,11 @@ fn perform(
     };
     let done = runtime.block_on(async {
         let (client, mut incoming) = connect(connection).await?;
-        let done = work(&client, &mut incoming).await;
+        let mut done = work(&client, &mut incoming).await;
+        if let Err(Failed::Ended(how @ None)) = &mut done {
+            // Who waits for an answer hears of the end first, and of its reason at once after it.
+            *how = tokio::time::timeout(ENDING, client.ended()).await.ok();
+        }
         drop(incoming);
         drop(tokio::time::timeout(Duration::from_secs(1), client.close()).await);
         done
@@ -418,6 +433,8 @@ fn fail(connection: &Connection, failed: &Failed) -> ExitCode {
             }
         },
         Failed::Usage(text) => (USAGE, text.clone()),
+        Failed::Ended(None) => (NO_CONNECTION, "the session ended".into()),
+        Failed::Ended(Some(ending)) => (NO_CONNECTION, format!("the session ended: {ending}")),
         Failed::Connection(text) => (NO_CONNECTION, text.clone()),
     };
     if connection.json {
@@ -428,6 +445,9 @@ fn fail(connection: &Connection, failed: &Failed) -> ExitCode {
 }
 
 fn failure(failed: &Failed, text: &str) -> Value {
+    if let Failed::Ended(Some(Ending::Closed { code, text: words })) = failed {
+        return json!({ "error": text, "close": code.0, "name": code.to_string(), "message": words });
+    }
     let Failed::Server(Error::Answer(answer)) = failed else {
         return json!({ "error": text });
     };

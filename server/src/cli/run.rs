@@ -68,6 +68,9 @@ fn start_dev(dev: &Dev, log: &mut Option<Log>) -> anyhow::Result<()> {
         );
     }
     *log = Some(telemetry::start(&config.log, true)?);
+    for missing in config.check_secrets(&dev.dir.join("cohnect.toml")) {
+        tracing::warn!("{missing}; modules find this secret absent");
+    }
     if !config.server.listen.ip().is_loopback() {
         tracing::warn!(
             "{} can be reached from other machines, and this server lets everybody do everything",
@@ -101,6 +104,9 @@ fn start_serve(serve: &Serve, log: &mut Option<Log>) -> anyhow::Result<()> {
             "{}: [access] anonymous = true is needed: this version has no tokens yet, so a server either admits everybody or nobody",
             serve.config.display()
         );
+    }
+    if let Some(missing) = config.check_secrets(&serve.config).into_iter().next() {
+        bail!(missing);
     }
     let server = &mut config.server;
     if !server.modules_dir.is_dir() {

@@ -52,6 +52,29 @@ impl ConfigError {
         }
     }
 
+    /// As [`Self::at_key`], of a key in this table.
+    pub(super) fn at_key_of(
+        file: &Path,
+        text: &str,
+        table: &str,
+        key: &str,
+        problem: String,
+    ) -> Self {
+        let header = text
+            .lines()
+            .position(|line| line.trim() == format!("[{table}]"));
+        // A table that is written in another way has no line of its own to begin at.
+        let before = header.unwrap_or(0);
+        let mut own = Self::at_key(
+            file,
+            &text.lines().skip(before).collect::<Vec<_>>().join("\n"),
+            key,
+            problem,
+        );
+        own.line = own.line.map(|line| before + line);
+        own
+    }
+
     /// Says what is wrong with a key whose value is wrong only beside others.
     pub(super) fn at_key(file: &Path, text: &str, key: &str, problem: String) -> Self {
         let line = text.lines().position(|line| {

@@ -45,6 +45,11 @@ pub struct ClientInfo {
 
 /// The directory of all connected clients, shared by every home. Each answer is one short look; nothing here waits.
 pub trait Clients: Send + Sync {
+    /// Whether this is a tag expression.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for one outside the grammar, which says where.
+    fn check_expression(&self, expression: &str) -> Result<()>;
     /// Whether this client is connected.
     fn online(&self, id: ClientId) -> bool;
     /// Which of these users have a client connected.

@@ -12,11 +12,13 @@ mod presence;
 mod resume;
 #[cfg(test)]
 mod tests;
+mod turned_away;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use cohnect_capabilities::CloseReason;
 use cohnect_host::catalog::{Catalog, Catalogs, Stage};
 use cohnect_host::deadline::Ticker;
 use cohnect_host::export::PacketClaim;
@@ -37,6 +39,7 @@ use delivery::Parcel;
 pub(crate) use delivery::delivery_of;
 use fanouts::Fanouts;
 pub(crate) use presence::WHOLE;
+use turned_away::TurnedAway;
 
 use crate::ops::Op;
 use crate::outcome;
@@ -136,6 +139,9 @@ pub struct Shard {
     mail: Vec<(HomeId, Mail)>,
     requests: u64,
     untold: Untold,
+    turned_away: TurnedAway,
+    /// Everybody has been told goodbye: whoever knocks now is not let in.
+    closing: bool,
     /// Internal actions that clients have called, each said once.
     pub(crate) said: BTreeSet<(Arc<str>, Arc<str>)>,
     /// What this server allows and others would not, as far as it was said.
@@ -192,6 +198,8 @@ impl Shard {
             mail: Vec::new(),
             requests: 0,
             untold: Untold::default(),
+            turned_away: TurnedAway::default(),
+            closing: false,
             said: BTreeSet::new(),
             lenient: BTreeSet::new(),
         }
@@ -272,9 +280,15 @@ impl Shard {
         self.endpoint.set_availability(Availability::Draining);
     }
 
-    /// Says goodbye to every client. Turns go on until [`Shard::sessions`] is 0 or the driver's patience ends.
+    /// Says goodbye to every client. The modules' calls about it are queued at once, here and, after the next turn, elsewhere, so that what stops a module
+    /// after that finds them before itself. Turns go on until [`Shard::sessions`] is 0 or the driver's patience ends.
     pub fn shut_down(&mut self, now: Now) {
         self.now = now;
+        self.closing = true;
+        self.refresh_catalog();
+        for client in self.clients.handles() {
+            self.depart(client, CloseReason::ShuttingDown);
+        }
         self.endpoint.close_all(now, CloseCode::SHUTTING_DOWN);
     }
 

@@ -5,6 +5,7 @@ mod fault;
 mod verdict;
 
 use cohnect_capabilities::{Caller, Error};
+use cohnect_host::context::Unhandled;
 use cohnect_host::export::{
     Admission, Export, Message, MessageVerdict, Newcomer, Packet, PacketVerdict, Request, Returned,
     ServerEvent, Snapshot, StartInfo, StartReason, StopReason,
@@ -80,7 +81,10 @@ pub(crate) fn job(vm: &Vm, handlers: &Handlers, export: &Export) -> mlua::Result
                 let arguments = (handler, &**name, lua.create_string(data)?, seconds(*due_at));
                 run(&core.timer, arguments.into_lua_multi(lua))?
             }
-            None => None,
+            None => {
+                host.with_context(|context| context.unhandled(Unhandled::Timer, name));
+                None
+            }
         },
         Export::Reply { tag, answer } => match by_prefix(&handlers.replies, tag) {
             Some(handler) => {
@@ -90,7 +94,10 @@ pub(crate) fn job(vm: &Vm, handlers: &Handlers, export: &Export) -> mlua::Result
                 };
                 run(handler, (tag.as_str(), answer, problem).into_lua_multi(lua))?
             }
-            None => None,
+            None => {
+                host.with_context(|context| context.unhandled(Unhandled::Reply, tag));
+                None
+            }
         },
         Export::Connecting(_)
         | Export::Connected(_)

@@ -9,6 +9,11 @@ use mlua::{Function, Lua};
 
 use crate::vm::compiler;
 
+/// Largest file. A text takes seventy times its size while it is compiled, and nobody writes a hundredth of this by hand.
+const FILE_BYTES_MAX: usize = 1024 * 1024;
+/// What a module's files may have together: less than half a second, and 300 MB, while they are compiled.
+const MODULE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// The compiled files of one module.
 pub(crate) struct Code {
     pub(crate) name: Arc<str>,
@@ -20,6 +25,8 @@ pub(crate) struct Code {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// What stands before a path in errors: the folder's name and a slash.
     shown: String,
+    /// Bytes of text so far.
+    bytes: usize,
     pub(crate) memory_bytes: usize,
 }
 
@@ -49,6 +56,7 @@ impl Code {
             in_folder: source.folder.is_some(),
             files: BTreeMap::new(),
             shown,
+            bytes: 0,
             memory_bytes: source.memory_bytes,
         };
         code.add(entry, &source.code)?;
@@ -62,6 +70,20 @@ impl Code {
     }
 
     fn add(&mut self, path: String, text: &[u8]) -> Result<(), LoadError> {
+        if text.len() > FILE_BYTES_MAX {
+            return Err(LoadError::new(format!(
+                "{}{path}: {} bytes; a Luau file has at most {FILE_BYTES_MAX}. Large tables belong into a database, or into JSON that is read in pieces",
+                self.shown,
+                text.len()
+            )));
+        }
+        self.bytes += text.len();
+        if self.bytes > MODULE_BYTES_MAX {
+            return Err(LoadError::new(format!(
+                "{}{path}: with this file the module has more than {MODULE_BYTES_MAX} bytes of Luau, which is the most",
+                self.shown
+            )));
+        }
         let Ok(text) = core::str::from_utf8(text) else {
             return Err(LoadError::new(format!(
                 "{}{path}: not UTF-8 text",

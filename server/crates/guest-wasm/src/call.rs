@@ -174,9 +174,13 @@ pub(crate) fn fault(error: &wasmtime::Error, memory_refused: bool) -> Fault {
         None if memory_refused => Ending::Memory,
         None => Ending::Trap,
     };
-    // The causes one after the other; the host's own stack, which the error may hold as well, helps nobody.
-    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
-    Fault::Ended(ending, causes.join(": "))
+    // The causes one after the other, and behind them where it was: whoever shows one line shows the reason. The host's own stack, which the error may
+    // hold as well, helps nobody.
+    let causes = error.chain().map(ToString::to_string);
+    let (traces, causes): (Vec<_>, Vec<_>) =
+        causes.partition(|cause| cause.starts_with("error while executing"));
+    let text = [causes.join(": ")].into_iter().chain(traces);
+    Fault::Ended(ending, text.collect::<Vec<_>>().join("\n"))
 }
 
 fn plain<T>(result: Result<T, crate::contract::types::Error>) -> Result<T, Error> {

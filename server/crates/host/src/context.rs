@@ -32,6 +32,8 @@ use crate::limits::{self, Limits};
 use crate::mail::weight;
 use crate::now::Now;
 
+pub use mistakes::Unhandled;
+
 pub use charter::{
     Arming, Calls, Capabilities, Charter, Grants, Identity, Origin, Outlet, Phase, Timer, Timers,
 };
@@ -51,6 +53,8 @@ pub struct Context {
     database: String,
     /// Secrets that were asked for in vain and said so in the log, so that a loop does not fill it.
     secrets_missed: Vec<String>,
+    /// What came and had no handler, the same.
+    unhandled: Vec<String>,
     /// The call has waited since it last asked for anything, so its moment has passed.
     waited: bool,
     outbox: Vec<Effect>,
@@ -82,6 +86,7 @@ impl Context {
             mistakes: Vec::new(),
             database: String::new(),
             secrets_missed: Vec::new(),
+            unhandled: Vec::new(),
             waited: false,
             outbox: Vec::new(),
             pending_timers: timers::PendingTimers::default(),

@@ -4,6 +4,7 @@
 
 pub mod check;
 mod claims;
+mod compiling;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use cohnect_capabilities::{DurationUs, InstanceId};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
+use self::compiling::{Compiled, Compiling};
 use self::plan::{Plan, Seat};
 use crate::catalog::{Catalogs, Copy, Module};
 use crate::context::{Capabilities, Charter, Identity, Timers};
@@ -43,6 +45,9 @@ pub struct Setup {
     pub instance: InstanceId,
     /// What the replicas' generators are derived from.
     pub seed: [u8; 32],
+    /// Whether code is compiled on threads of its own, which needs a runtime with a clock to wait for them; otherwise it is done at once, however long it
+    /// takes.
+    pub aside: bool,
 }
 
 impl core::fmt::Debug for Setup {
@@ -84,6 +89,7 @@ pub struct Custodian {
     refused: BTreeMap<Arc<str>, [u8; 32]>,
     /// The copies of the change under way. A server that ends in the middle of it stops these, too.
     coming: Vec<Seated>,
+    compiling: Compiling,
     generation: u64,
 }
 
@@ -143,19 +149,31 @@ type Came = oneshot::Receiver<Result<Option<Snapshot>, String>>;
 impl Custodian {
     /// A custodian of nothing yet.
     #[must_use]
-    pub const fn new(setup: Setup) -> Self {
+    pub fn new(setup: Setup) -> Self {
         Self {
             setup,
             loaded: BTreeMap::new(),
             refused: BTreeMap::new(),
             coming: Vec::new(),
+            compiling: Compiling::default(),
             generation: 0,
         }
     }
 
     /// Loads what is there when the server starts. Each refusal is one report; `serve` refuses to start over one, `dev` goes on without the module.
     pub async fn load_all(&mut self, scan: &Scan) -> Vec<Report> {
-        self.change(scan, StartReason::Boot).await
+        let mut reports = self.change(scan, StartReason::Boot).await;
+        // Each code has its limit, so this ends.
+        while self.compiling.is_awaited() {
+            reports.extend(self.change(scan, StartReason::Boot).await);
+        }
+        reports
+    }
+
+    /// Whether code is still being compiled: whoever tends the custodian lets it look at the same scan again before long.
+    #[must_use]
+    pub fn is_compiling(&self) -> bool {
+        self.compiling.is_under_way()
     }
 
     /// Brings what is loaded into line with what the folder holds: new modules are loaded, changed ones swapped, those that are gone unloaded.
@@ -204,6 +222,8 @@ impl Custodian {
         if self.refused.len() < refused {
             self.publish();
         }
+        self.compiling
+            .keep(|name| scan.modules.get(name).map(|found| found.hash));
         for (name, found) in &scan.modules {
             if self.loaded.get(name).map(|one| &one.hash) == Some(&found.hash) {
                 if self.refused.remove(name).is_some() {
@@ -214,17 +234,23 @@ impl Custodian {
             if self.refused.get(name) == Some(&found.hash) {
                 continue;
             }
-            // Compiling takes its time and waits for nobody; whoever tends the custodian may want to hear of other things in between.
+            // Whoever tends the custodian may want to hear of other things in between.
             tokio::task::yield_now().await;
-            reports.push(self.bring(name, found, reason).await);
+            reports.extend(self.bring(name, found, reason).await);
         }
         reports
     }
 
-    async fn bring(&mut self, name: &Arc<str>, found: &Found, reason: StartReason) -> Report {
+    /// Brings one module into line; none while its code is still being compiled.
+    async fn bring(
+        &mut self,
+        name: &Arc<str>,
+        found: &Found,
+        reason: StartReason,
+    ) -> Option<Report> {
         self.coming.clear();
         let mut notes = Vec::new();
-        let brought = match self.prepare(name, found) {
+        let brought = match self.prepare(name, found).await? {
             Err(problem) => Err(problem),
             Ok(mut plan) => {
                 notes = core::mem::take(&mut plan.notes);
@@ -245,7 +271,7 @@ impl Custodian {
                 self.refused.insert(Arc::clone(name), found.hash);
                 self.publish();
                 let kept = if self.loaded.contains_key(name) {
-                    "; what ran before goes on"
+                    "; the code that ran before goes on"
                 } else {
                     ""
                 };
@@ -256,16 +282,29 @@ impl Custodian {
         for note in &notes {
             tracing::info!(module = %name, "{}", Escaped(note));
         }
-        Report {
+        Some(Report {
             module: Arc::clone(name),
             change,
             notes,
+        })
+    }
+
+    async fn prepare(&mut self, name: &Arc<str>, found: &Found) -> Option<Result<Plan, String>> {
+        let files = match &found.files {
+            Ok(files) => files,
+            Err(e) => return Some(Err(e.message.clone())),
+        };
+        match self
+            .compiling
+            .prepare(&self.setup, name, found, files)
+            .await
+        {
+            Compiled::NotYet => None,
+            Compiled::Done(plan) => Some((*plan).and_then(|plan| self.claimed(name, plan))),
         }
     }
 
-    fn prepare(&self, name: &Arc<str>, found: &Found) -> Result<Plan, String> {
-        let files = found.files.as_ref().map_err(|e| e.message.clone())?;
-        let plan = plan::plan(&self.setup, files)?;
+    fn claimed(&self, name: &Arc<str>, plan: Plan) -> Result<Plan, String> {
         let others = self
             .loaded
             .values()

@@ -1,5 +1,5 @@
-//! Text that a module wrote, as the log and the console show it: it forges no line, colours nothing and ends somewhere. It decides nothing about who
-//! reads it.
+//! Text that a module wrote, or a file's name, as the log and the console show it: it forges no line, colours nothing and ends somewhere. It decides
+//! nothing about who reads it.
 
 use core::fmt::{self, Display, Write};
 
@@ -10,24 +10,54 @@ use crate::limits::LOG_BYTES_MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<T>(pub T);
 
+/// As [`Escaped`], in one line: a name or a path, which has no further lines.
+#[derive(Clone, Copy, Debug)]
+pub struct OneLine<T>(pub T);
+
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut paper = Paper {
-            out: f,
-            left: LOG_BYTES_MAX,
-            full: false,
-        };
-        let written = write!(paper, "{}", self.0);
-        if paper.full {
-            return f.write_str(" … (cut)");
-        }
-        written
+        write_on(f, &self.0, "\n    ")
     }
+}
+
+impl<T: Display> Display for OneLine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_on(f, &self.0, "\\n")
+    }
+}
+
+fn write_on(
+    f: &mut fmt::Formatter<'_>,
+    text: &impl Display,
+    line_break: &'static str,
+) -> fmt::Result {
+    let mut paper = Paper {
+        out: f,
+        line_break,
+        left: LOG_BYTES_MAX,
+        full: false,
+    };
+    let written = write!(paper, "{text}");
+    if paper.full {
+        return f.write_str(" … (cut)");
+    }
+    written
+}
+
+/// Whether a character does something to the text around it instead of standing in it: begins a line, moves the cursor, or turns the direction of what
+/// follows, so that a console shows something else than what is there.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// Takes text until it is full; then it refuses, which ends the writing.
 struct Paper<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
+    line_break: &'static str,
     left: usize,
     full: bool,
 }
@@ -41,8 +71,8 @@ impl Write for Paper<'_, '_> {
             };
             self.left = left;
             if c == '\n' {
-                self.out.write_str("\n    ")?;
-            } else if c == '\t' || !c.is_control() {
+                self.out.write_str(self.line_break)?;
+            } else if c == '\t' || !is_hidden(c) {
                 self.out.write_char(c)?;
             } else {
                 write!(self.out, "{}", c.escape_default())?;
@@ -61,6 +91,22 @@ mod tests {
         assert_eq!(
             Escaped("a\u{1b}[31m\rb\nERROR c").to_string(),
             "a\\u{1b}[31m\\rb\n    ERROR c"
+        );
+    }
+
+    #[test]
+    fn what_turns_or_breaks_a_line_in_other_scripts_is_escaped_too() {
+        assert_eq!(
+            Escaped("a\u{2028}b\u{2029}c\u{202e}d\u{2066}e\u{200f}").to_string(),
+            "a\\u{2028}b\\u{2029}c\\u{202e}d\\u{2066}e\u{200f}"
+        );
+    }
+
+    #[test]
+    fn a_name_stays_in_its_line() {
+        assert_eq!(
+            OneLine("x\n   0.5s  INFO loaded\u{1b}[31m").to_string(),
+            "x\\n   0.5s  INFO loaded\\u{1b}[31m"
         );
     }
 

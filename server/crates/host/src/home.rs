@@ -14,6 +14,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -26,7 +27,7 @@ use self::body::{Lane, ReplicaNumbers};
 use self::budget::Budget;
 use self::slot::{Slot, Turn};
 use crate::context::Identity;
-use crate::deadline::{Running, Ticker};
+use crate::deadline::{Running, TICK_PERIOD, Ticker};
 use crate::export::{Export, Exports, ServerEvent, ServerEvents, StopReason};
 use crate::limits::TOLD_MAX;
 use crate::mail::{Address, Answer, Answered, Call, HomeId, NotRun, Staging};
@@ -377,12 +378,25 @@ impl Home {
         self.order.retain(|other| *other != n);
         self.behind.retain(|other| *other != n);
         let mut effects = Vec::new();
-        for mut call in seat.queue {
-            if Slot::last_turn(&call.export) == Turn::Run {
-                let ran = seat.slot.run(&mut call.export, Vec::new(), None, &now);
-                effects.append(&mut at_once(ran).effects);
-            } else {
+        let began = self.ticker.ticks();
+        let ticks = farewell(reason).as_micros() / TICK_PERIOD.as_micros();
+        // What was held came before everything that is in the queue.
+        for mut call in seat.held.into_iter().chain(seat.queue) {
+            if Slot::last_turn(&call.export) != Turn::Run {
                 staging.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+                continue;
+            }
+            // What has happened before it goes it hears first: that clients have gone, and that it goes itself.
+            let late = u128::from(self.ticker.ticks().wrapping_sub(began)) >= ticks;
+            let heard = !late && {
+                let ran = seat.slot.run(&mut call.export, Vec::new(), None, &now);
+                let mut ran = at_once(ran);
+                effects.append(&mut ran.effects);
+                !ran.again
+            };
+            if !heard {
+                self.untold
+                    .note(now.monotonic_us, &copy.module, &call.export);
             }
         }
         at_once(seat.slot.stop(reason, &now, &mut effects));
@@ -428,6 +442,19 @@ impl Home {
         }
         self.seats.push(None);
         (self.seats.len() - 1) as u32
+    }
+}
+
+/// How long a replica that goes may take to hear what has happened before: at the end of the server nobody else has to be served, and what a thousand
+/// clients' goodbyes take is a few hundredths of a second; while the others of its home play, it is not more than a hiccup for them.
+pub(crate) const fn farewell(reason: StopReason) -> Duration {
+    match reason {
+        StopReason::Shutdown => Duration::from_secs(1),
+        StopReason::Unloaded
+        | StopReason::Swapped
+        | StopReason::Idle
+        | StopReason::Finished
+        | StopReason::RolledBack => Duration::from_millis(50),
     }
 }
 

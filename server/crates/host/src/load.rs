@@ -1,17 +1,21 @@
 //! The modules folder: which modules it holds, and their files as they are at one look. It decides which file is run and says what is ambiguous; it
 //! compiles nothing. Every size is bounded, since the folder is written by people and tools.
 
+mod names;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::fs::FileType;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::walk::{FILE_BYTES_MAX, Walk, is_ignored, is_test, read};
+use self::names::{hidden, own_name};
+use self::walk::{FILE_BYTES_MAX, Walk, is_test, read};
+use crate::escaped::{OneLine, is_hidden};
 use crate::manifest::Manifest;
 use crate::replica::{Language, LoadError};
 
@@ -88,15 +92,24 @@ pub fn scan(
         found: BTreeMap::new(),
     };
     let mut lone: BTreeMap<String, Lone> = BTreeMap::new();
-    for path in walk.folder(folder).entries(folder)? {
+    let mut top = walk.folder(folder);
+    // Whatever else people keep here costs nobody a module.
+    let matters = |name: &str, kind: FileType| {
+        kind.is_dir()
+            || kind.is_symlink()
+            || name
+                .rsplit_once('.')
+                .is_some_and(|(_, ending)| ending == "toml" || look.language_of(ending).is_some())
+    };
+    for path in top.entries(folder, matters)? {
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
             continue;
         };
-        if is_ignored(name) {
-            continue;
-        }
         if path.is_dir() {
             look.folder(&path, name);
+        } else if name.contains(is_hidden) {
+            let manifest = path.with_extension("toml");
+            look.add(own_name(&path), manifest, path.clone(), Err(hidden(&path)));
         } else if let Some((stem, ending)) = name.rsplit_once('.') {
             if ending == "toml" {
                 lone.entry(stem.to_owned()).or_default().manifest = Some(path.clone());
@@ -245,17 +258,25 @@ impl Look<'_> {
     fn folder(&mut self, folder: &Path, own_name: &str) {
         let path = folder.join("module.toml");
         let is_there = path.exists();
-        let has_code = is_there || {
-            match self.has_code(folder) {
-                Ok(has_code) => has_code,
-                Err(e) => {
-                    self.add(own_name.into(), path, folder.to_owned(), Err(e));
-                    return;
-                }
-            }
+        let is_one = if is_there {
+            Ok(true)
+        } else {
+            self.has_code(folder)
         };
-        if !has_code {
+        let problem = match is_one {
             // The folder of a guest that has not been built yet, or of something else.
+            Ok(false) => return,
+            _ if own_name.contains(is_hidden) => Some(hidden(folder)),
+            Ok(true) => None,
+            Err(e) => Some(e),
+        };
+        if let Some(problem) = problem {
+            self.add(
+                names::own_name(folder),
+                path,
+                folder.to_owned(),
+                Err(problem),
+            );
             return;
         }
         let Said {
@@ -354,22 +375,25 @@ impl Look<'_> {
     }
 
     fn has_code(&self, folder: &Path) -> Result<bool, LoadError> {
-        let paths = self.walk.folder(folder).entries(folder)?;
-        Ok(paths.iter().any(|path| {
-            path.extension()
-                .and_then(|e| e.to_str())
-                .is_some_and(|ending| self.language_of(ending).is_some())
-        }))
+        let is_code = |name: &str, _| {
+            name.rsplit_once('.')
+                .is_some_and(|(_, ending)| self.language_of(ending).is_some())
+        };
+        let found = self.walk.folder(folder).entries(folder, is_code)?;
+        Ok(!found.is_empty())
     }
 
-    fn finish(self) -> Scan {
+    fn finish(mut self) -> Scan {
+        self.give_names_to_their_owners();
         let modules = self
             .found
             .into_iter()
             .filter_map(|(name, mut found)| {
                 if found.len() > 1 {
-                    let paths: Vec<_> =
-                        found.iter().map(|(p, _)| p.display().to_string()).collect();
+                    let paths: Vec<_> = found
+                        .iter()
+                        .map(|(p, _)| OneLine(p.display()).to_string())
+                        .collect();
                     let problem =
                         format!("two modules are named `{name}`: {}", paths.join(" and "));
                     let twice = Found {

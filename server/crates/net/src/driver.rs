@@ -50,6 +50,8 @@ pub struct Report {
 pub(crate) struct Shared {
     /// How far the server is on its way out.
     pub(crate) phase: AtomicU8,
+    /// How far the shard itself is: it has done what the phase asks for, and handed over what comes of it.
+    pub(crate) reached: AtomicU8,
     pub(crate) sessions: AtomicUsize,
     pub(crate) report: Mutex<Option<Report>>,
 }
@@ -103,6 +105,7 @@ impl Driver {
                 now = self.clock.now();
             }
             self.count_sessions();
+            self.shared.reached.store(phase, Ordering::Release);
             let sleeping = received < BATCH_MAX && left != Left::More && !self.shard.has_work();
             if now.monotonic.0 >= report_due || (sleeping && phase >= phase::CLOSING) {
                 report_due = now.monotonic.0 + REPORT_EVERY_US;

@@ -100,6 +100,14 @@ impl Running {
         self.enter(phase::CLOSING);
     }
 
+    /// Whether every shard has told its clients goodbye and the modules of it: what is sent to a home from now on comes after that.
+    #[must_use]
+    pub fn has_closed(&self) -> bool {
+        let closed =
+            |thread: &Thread| thread.shared.reached.load(Ordering::Acquire) >= phase::CLOSING;
+        self.shards.iter().all(closed)
+    }
+
     /// Sessions that are held now, on all shards.
     #[must_use]
     pub fn sessions(&self) -> usize {

@@ -4,11 +4,18 @@ use cohnect_capabilities::clients::{ClientInfo, Clients};
 use cohnect_capabilities::streams::Streams;
 use cohnect_capabilities::tags::{Tags, check};
 use cohnect_capabilities::{Audience, ClientId, Error, Result};
+use cohnect_protocol::ops::expression::Expression;
 
 use super::Directory;
 use super::part::{GIVEN_TAGS_MAX, Member};
 
 impl Clients for Directory {
+    fn check_expression(&self, expression: &str) -> Result<()> {
+        Expression::parse(expression)
+            .map(drop)
+            .map_err(|malformed| Error::invalid(malformed.to_string()))
+    }
+
     fn online(&self, id: ClientId) -> bool {
         self.part(id).slot(id).is_some()
     }

@@ -44,8 +44,8 @@ pub(crate) enum Stage {
 /// A client at the door.
 #[derive(Default)]
 pub(crate) struct Connecting {
-    /// Answers that are still to come.
-    pub(crate) waiting: usize,
+    /// The modules whose answers are still to come.
+    pub(crate) asked: Vec<Arc<str>>,
     /// Tags that it will start with.
     pub(crate) tags: Vec<String>,
     /// What it sent meanwhile, in order.
@@ -128,6 +128,12 @@ impl Clients {
     /// The session of a client; an older one of the same client is not told of here.
     pub(crate) fn by_id(&self, id: ClientId) -> Option<SessionHandle> {
         self.by_id.get(&id).copied()
+    }
+
+    /// The sessions of all clients.
+    pub(crate) fn handles(&self) -> Vec<SessionHandle> {
+        let held = self.by_handle.iter().flatten();
+        held.map(|(handle, _)| *handle).collect()
     }
 
     pub(crate) fn find(&self, handle: SessionHandle) -> Option<&Client> {

@@ -31,8 +31,8 @@ pub(crate) enum Continuation {
         subscriber: (ClientId, Arc<str>),
         answer: Answer,
     },
-    /// A module says whether a client may come in.
-    Connecting(SessionHandle),
+    /// This module says whether a client may come in.
+    Connecting(SessionHandle, Arc<str>),
     /// Nobody has said so in time.
     ConnectingLate(SessionHandle),
     /// A module's mail is answered.

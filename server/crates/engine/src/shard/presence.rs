@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cohnect_capabilities::{Client as Caller, ClientId, ClientParts, CloseReason, Error};
 use cohnect_host::export::{Export, Newcomer, Returned};
-use cohnect_host::mail::{Answer, Answered};
+use cohnect_host::mail::{Answer, Answered, NotRun};
 use cohnect_protocol::{CloseCode, PeerId, SessionHandle, VERSION};
 
 use super::clients::{Connecting, Stage};
@@ -28,6 +28,9 @@ const CARD_PERIOD_US: u64 = 100_000;
 
 impl Shard {
     pub(super) fn connected(&mut self, handle: SessionHandle, peer: PeerId, address: SocketAddr) {
+        if self.closing {
+            return;
+        }
         let id = ClientId::from_bytes(*peer.as_bytes());
         // A session that was replaced may still say goodbye for a while; modules hear of its end before they hear of the new one.
         if let Some(older) = self.clients.by_id(id) {
@@ -50,13 +53,16 @@ impl Shard {
         let late = Continuation::ConnectingLate(handle);
         let ticket = self.continuations.insert(late, Some(deadline));
         if let Some(connecting) = self.connecting(handle) {
-            connecting.waiting = asked.len();
+            connecting.asked = asked
+                .iter()
+                .map(|module| Arc::clone(&module.name))
+                .collect();
             connecting.ticket = Some(ticket);
         }
         for module in asked {
             match self.route(module, id) {
                 Ok(route) => {
-                    let answer = Continuation::Connecting(handle);
+                    let answer = Continuation::Connecting(handle, Arc::clone(&module.name));
                     let ticket = self.continuations.insert(answer, None);
                     let newcomer = Newcomer {
                         id,
@@ -71,7 +77,7 @@ impl Shard {
                     );
                 }
                 Err(why) => {
-                    tracing::debug!(client = %id, module = %module.name, ?why, "nobody could be asked whether it may come in");
+                    self.not_asked(&module.name, why);
                     self.refuse(handle, "");
                 }
             }
@@ -79,15 +85,20 @@ impl Shard {
     }
 
     /// A module has said whether a client may come in.
-    pub(super) fn admission(&mut self, handle: SessionHandle, answered: Answered) {
+    pub(super) fn admission(
+        &mut self,
+        handle: SessionHandle,
+        module: &Arc<str>,
+        answered: Answered,
+    ) {
         let Some(connecting) = self.connecting(handle) else {
             return;
         };
         match answered.outcome {
             Ok(Ok(Returned::Admission(Ok(admission)))) => {
                 connecting.tags.extend(admission.tags);
-                connecting.waiting = connecting.waiting.saturating_sub(1);
-                if connecting.waiting == 0 {
+                connecting.asked.retain(|asked| asked != module);
+                if connecting.asked.is_empty() {
                     self.admit(handle);
                 }
             }
@@ -95,12 +106,37 @@ impl Shard {
                 self.refuse(handle, &failure.message);
             }
             // Whoever cannot say yes has said no.
-            Ok(_) | Err(_) => self.refuse(handle, ""),
+            Ok(_) => {
+                let now_us = self.now.monotonic.0;
+                self.turned_away.note(now_us, module, "failed");
+                self.refuse(handle, "");
+            }
+            Err(why) => {
+                self.not_asked(module, why);
+                self.refuse(handle, "");
+            }
         }
     }
 
     pub(super) fn admission_late(&mut self, handle: SessionHandle) {
+        let slow = self
+            .connecting(handle)
+            .and_then(|connecting| connecting.asked.first().cloned());
+        if let Some(module) = slow {
+            let why = format!("took more than {} s", ADMISSION.as_secs());
+            self.turned_away.note(self.now.monotonic.0, &module, &why);
+        }
         self.refuse(handle, "");
+    }
+
+    fn not_asked(&mut self, module: &str, why: NotRun) {
+        let why = match why {
+            NotRun::Busy => "could not be asked: too many calls wait for the module",
+            NotRun::Unavailable | NotRun::Unknown => {
+                "could not be asked: the module is not available"
+            }
+        };
+        self.turned_away.note(self.now.monotonic.0, module, why);
     }
 
     pub(super) fn alive(&mut self, handle: SessionHandle, rtt: Duration) {
@@ -159,7 +195,7 @@ impl Shard {
     }
 
     /// Forgets a client, and tells the modules that knew it.
-    fn depart(&mut self, handle: SessionHandle, reason: CloseReason) {
+    pub(super) fn depart(&mut self, handle: SessionHandle, reason: CloseReason) {
         let Some(mut client) = self.clients.remove(handle) else {
             return;
         };

@@ -28,7 +28,9 @@ impl Shard {
                 answer,
                 answered,
             }),
-            Continuation::Connecting(client) => self.admission(client, answered),
+            Continuation::Connecting(client, module) => {
+                self.admission(client, &module, answered);
+            }
             Continuation::ConnectingLate(_) => {}
             Continuation::Mailed { module, awaited } => {
                 self.mail_answered(&module, *awaited, outcome::as_answer(answered));
@@ -49,7 +51,7 @@ impl Shard {
             | Continuation::Broadcast(_)
             | Continuation::Open(_)
             | Continuation::Subscribed { .. }
-            | Continuation::Connecting(_) => {}
+            | Continuation::Connecting(..) => {}
         }
     }
 

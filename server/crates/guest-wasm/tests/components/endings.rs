@@ -17,6 +17,11 @@ fn a_panic_ends_the_replica_and_says_why_in_the_log() {
     let (ending, text) = ended(probe.action("send-and-panic", ""));
     assert_eq!(ending, Ending::Trap);
     assert!(text.contains("wasm backtrace"), "{text}");
+    let first = text.lines().next().unwrap_or_default();
+    assert!(
+        first.contains("unreachable"),
+        "the reason comes first: {text}"
+    );
     let lines = probe.world.log_lines();
     assert!(
         lines.iter().any(|line| line.contains("told to panic")),

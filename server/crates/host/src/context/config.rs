@@ -19,7 +19,11 @@ impl Entered<'_> {
     #[must_use]
     pub fn config_secret(&mut self, name: &str) -> Option<String> {
         if !self.context.charter.grants.secrets.contains(name) {
-            self.missed(name, "the grant \"secret:NAME\" is missing in its manifest");
+            let shown = Escaped(name);
+            self.missed(
+                name,
+                &format!("the grant \"secret:{shown}\" is missing in its manifest"),
+            );
             return None;
         }
         let secret = self.capabilities().secrets.secret(name);

@@ -1,6 +1,6 @@
 //! What capabilities refused the running call: remembered, so that a module's own mistake is told from its caller's, and said in the log with the call's name.
 
-use cohnect_capabilities::Error;
+use cohnect_capabilities::{Effect, Error};
 
 use super::Context;
 use crate::escaped::Escaped;
@@ -18,7 +18,44 @@ pub(super) struct Refused {
     advice: String,
 }
 
+/// Names of timers and answers without a handler that a replica is told about.
+const UNHANDLED_MAX: usize = 16;
+
+/// What came and had no handler of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unhandled {
+    /// A timer.
+    Timer,
+    /// The answer to a request.
+    Reply,
+}
+
 impl Context {
+    /// Something came that the module has handlers for, but none of this name: says so once for each replica and name, up to the first `:`. Such a timer
+    /// is set no more.
+    pub fn unhandled(&mut self, what: Unhandled, name: &str) {
+        let noun = match what {
+            Unhandled::Timer => {
+                self.outbox.push(Effect::TimerCancel { name: name.into() });
+                "timer"
+            }
+            Unhandled::Reply => "answer with the tag",
+        };
+        let family = name.split_once(':').map_or(name, |(family, _)| family);
+        let said = format!("{noun} `{family}`");
+        if self.unhandled.len() >= UNHANDLED_MAX || self.unhandled.contains(&said) {
+            return;
+        }
+        let identity = &self.charter.identity;
+        tracing::warn!(
+            module = %identity.module,
+            generation = identity.generation,
+            "{} came, and the module has no handler of this name: it is dropped",
+            Escaped(&said)
+        );
+        self.unhandled.push(said);
+    }
+
     /// Remembers what a capability refused the running call, as far as it speaks of the module and not of its caller. What another module refused is its
     /// answer, not a mistake here.
     pub fn note(&mut self, function: HostFunction, error: &Error) {

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use cohnect_capabilities::Error;
+
 use super::{Setup, claims};
 use crate::catalog::{Copy, Module, OnFailure, Placement};
 use crate::config::Section;
@@ -134,6 +136,7 @@ pub(super) fn plan(setup: &Setup, files: &Files) -> Result<Plan, String> {
         ));
     }
     claims::check_own(&exports)?;
+    check_requires(setup, &exports)?;
     let placement = manifest.placement.unwrap_or_else(|| {
         if has_stages && only_stages(&exports) {
             Placement::PerShard
@@ -215,6 +218,41 @@ fn limits(manifest: &Manifest, waits: bool, memory_mib: u32) -> Limits {
         swap_wait: manifest.swap_wait.unwrap_or(lane.swap_wait),
         ..lane
     }
+}
+
+/// What a client must match is read once more for each of its messages, and where it cannot be read nobody matches it: so it is read here first.
+fn check_requires(setup: &Setup, exports: &Exports) -> Result<(), String> {
+    let actions = exports
+        .actions
+        .iter()
+        .map(|action| (format!("the action `{}`", action.name), &action.requires));
+    let packets = exports.packets.iter().map(|claim| {
+        let PacketClaim { first, last, .. } = claim;
+        let what = if first == last {
+            format!("the stage of opcode {first:#06x}")
+        } else {
+            format!("the stage of opcodes {first:#06x} to {last:#06x}")
+        };
+        (what, &claim.requires)
+    });
+    let of_topics = |what: &'static str| {
+        move |claim: &'_ TopicClaim| format!("the {what} of the topic `{}`", claim.topic)
+    };
+    let (stage, stream) = (of_topics("stage"), of_topics("stream"));
+    let broadcasts = exports.broadcasts.iter();
+    let broadcasts = broadcasts.map(|claim| (stage(claim), &claim.requires));
+    let streams = exports.streams.iter();
+    let streams = streams.map(|claim| (stream(claim), &claim.requires));
+    for (what, requires) in actions.chain(packets).chain(broadcasts).chain(streams) {
+        if requires.is_empty() {
+            continue;
+        }
+        let checked = setup.capabilities.clients.check_expression(requires);
+        if let Err(Error::InvalidArgument(problem)) = checked {
+            return Err(format!("{what} requires `{requires}`: {problem}"));
+        }
+    }
+    Ok(())
 }
 
 fn only_stages(exports: &Exports) -> bool {

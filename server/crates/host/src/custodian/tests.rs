@@ -152,6 +152,7 @@ impl Rig {
             ticker: ticker.clone(),
             instance: InstanceId { hi: 1, lo: 2 },
             seed: [9; 32],
+            aside: false,
         };
         let rig = Self {
             folder: tempfile::tempdir().unwrap(),

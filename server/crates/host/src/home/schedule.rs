@@ -18,6 +18,8 @@ use crate::now::Now;
 /// Calls of its own timers that may wait for one replica: the timers themselves are bounded, but periodic ones come again and again. What is due
 /// beyond that stays set until these have run.
 const TIMERS_QUEUED_MAX: usize = 64;
+/// Names of timers that are said to be heard by nobody: one that sets more of them makes them up.
+const UNHEARD_MAX: usize = 16;
 /// A background step that failed begins anew after this time: long enough not to fill the log.
 const STEP_PAUSE_US: u64 = 1_000_000;
 
@@ -51,6 +53,9 @@ pub(crate) struct Schedule {
     /// The next step is the first of its replica.
     fresh: bool,
     signals: Vec<(Signal, Place)>,
+    /// Timers that came without anybody to hear of them, by name: those of this code, and of these those of which nothing was said yet.
+    unheard: BTreeSet<Arc<str>>,
+    unsaid: Vec<Arc<str>>,
 }
 
 impl Schedule {
@@ -70,6 +75,8 @@ impl Schedule {
             step: Step::None,
             fresh: true,
             signals: Vec::new(),
+            unheard: BTreeSet::new(),
+            unsaid: Vec::new(),
         };
         schedule.index();
         schedule.adopt(exports, limits, now);
@@ -79,6 +86,7 @@ impl Schedule {
     /// New code took over: it is asked for its plan, and its background begins.
     pub(crate) fn adopt(&mut self, exports: &Exports, limits: &Limits, now: Now) {
         self.on_timer = exports.timers;
+        self.unheard.clear();
         self.pulse = exports.ticker.as_ref().map(|plan| {
             let mut pulse = self.pulse.take().unwrap_or_default();
             pulse.plan(plan, limits.tick_hz, now);
@@ -162,8 +170,11 @@ impl Schedule {
                 break;
             };
             if !self.on_timer {
-                // Nobody wants to hear of it.
-                self.fire(&name, due_at, now);
+                // Nobody wants to hear of it, now or again.
+                self.timers().remove(&name);
+                if self.unheard.len() < UNHEARD_MAX && self.unheard.insert(Arc::clone(&name)) {
+                    self.unsaid.push(name);
+                }
             } else if self.queued.insert((due_at, Arc::clone(&name))) {
                 let data = Bytes::new();
                 queue(Export::Timer { name, data, due_at });
@@ -184,6 +195,11 @@ impl Schedule {
             self.step = Step::Queued;
             queue(Export::Step(Wake::Elapsed));
         }
+    }
+
+    /// Timers that came, and are set no more, because the code has nothing that hears of timers; each name once for a code.
+    pub(crate) fn take_unheard(&mut self) -> Vec<Arc<str>> {
+        core::mem::take(&mut self.unsaid)
     }
 
     /// The next monotonic moment at which something is due; none when nothing is.
@@ -633,5 +649,23 @@ mod tests {
         let s = Schedule::new(timers, &background(), &Limits::of(false, 16), at(0));
         assert_eq!(s.next_us(at(0)), Some(0), "the first step");
         assert_eq!(s.due.len(), 1);
+    }
+
+    #[test]
+    fn a_timer_that_nobody_hears_is_dropped_and_named_once() {
+        let mut schedule = schedule(&Exports::default());
+        for n in 0..4_000 {
+            set(&mut schedule, &format!("t{n}"), 1, true, at(0));
+        }
+        assert!(polled(&mut schedule, at(1)).is_empty());
+        assert_eq!(schedule.next_us(at(1)), None, "none of them comes again");
+        assert_eq!(schedule.take_unheard().len(), UNHEARD_MAX);
+        set(&mut schedule, "t0", 1, true, at(1));
+        assert!(polled(&mut schedule, at(2)).is_empty());
+        assert!(schedule.take_unheard().is_empty(), "it was said");
+        schedule.adopt(&Exports::default(), &Limits::of(false, 16), at(2));
+        set(&mut schedule, "t0", 1, false, at(2));
+        assert!(polled(&mut schedule, at(3)).is_empty());
+        assert_eq!(schedule.take_unheard().len(), 1, "but not of this code");
     }
 }

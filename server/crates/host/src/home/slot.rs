@@ -157,9 +157,9 @@ impl Slot {
         }
     }
 
-    /// What becomes of a call that waits for a replica that goes: that it goes is one of the events.
+    /// What becomes of a call that waits for a replica that goes: what has happened it still hears, that it goes among it.
     pub(crate) const fn last_turn(export: &Export) -> Turn {
-        if let Export::Event(_) = export {
+        if export.is_news() {
             Turn::Run
         } else {
             Turn::Refuse
@@ -297,6 +297,14 @@ impl Slot {
         self.retry(now);
         if !self.circuit.is_open() {
             self.schedule.poll(now, queue);
+        }
+        for name in self.schedule.take_unheard() {
+            tracing::warn!(
+                module = %self.identity.module,
+                generation = self.identity.generation,
+                "the timer `{}` came, and the module has no handler for timers: it is set no more",
+                Escaped(name)
+            );
         }
     }
 

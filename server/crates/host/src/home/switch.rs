@@ -9,9 +9,18 @@ use cohnect_capabilities::Effect;
 use super::body::{Body, Code, call_for_setup, make};
 use super::slot::{Going, Slot};
 use crate::context::{Identity, Phase};
+use crate::escaped::Escaped;
 use crate::export::{Export, Fault, Returned, Snapshot, StartReason, StopReason};
 use crate::now::{Clock, Now};
 use crate::order::Install;
+
+/// Where a replica begins that is given this to restore.
+const fn begins_from(snapshot: Option<&Snapshot>) -> &'static str {
+    match snapshot {
+        Some(_) => "the snapshot of its last swap",
+        None => "the beginning",
+    }
+}
 
 impl Slot {
     /// Puts new code into the place of the old one, which goes on if anything fails. Returns the snapshot that went over.
@@ -156,7 +165,23 @@ impl Slot {
             } else {
                 self.snapshot.clone().or(kept)
             };
+            if !back {
+                tracing::warn!(
+                    module = %self.identity.module,
+                    generation = self.identity.generation,
+                    "`save` of the running code failed, and the swap is forced: the new code begins from {}, without what has happened since; {}",
+                    begins_from(newest.as_ref()),
+                    Escaped(&failure)
+                );
+            }
             return Ok(vec![newest]);
+        }
+        if self.body.is_none() {
+            // Its own code goes on, but not this copy: whoever reads that the swap was refused must not think that nothing was lost.
+            return Err(format!(
+                "`save` ended the copy that ran, which begins anew from {} with its old code: {failure}",
+                begins_from(self.snapshot.as_ref())
+            ));
         }
         Err(format!("`save` of the running code failed: {failure}"))
     }

@@ -419,7 +419,10 @@ fn a_save_that_fails_refuses_the_swap_and_one_that_traps_costs_the_replica() {
     assert_eq!(rig.ask("a", "w"), "1:2");
     let mut rig = Rig::new(&[("a", &format!("{COUNTER}save trap"))]);
     rig.ask("a", "n");
-    assert!(rig.switch("a", COUNTER).is_err());
+    assert_eq!(
+        rig.switch("a", COUNTER),
+        Err("`save` ended the copy that ran, which begins anew from the beginning with its old code: trapped: `save` trapped".into())
+    );
     assert_eq!(rig.ask("a", "w"), "1:1");
 }
 

@@ -32,7 +32,7 @@ impl Language for Other {
     }
 }
 
-fn look(files: &[(&str, &str)]) -> BTreeMap<String, Result<Arc<Files>, String>> {
+pub(super) fn look(files: &[(&str, &str)]) -> BTreeMap<String, Result<Arc<Files>, String>> {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = root.path().join(path);
@@ -103,7 +103,7 @@ fn a_folder_with_too_much_in_it_is_refused_by_its_name_and_its_neighbours_are_no
     let fill = |folder: &Path, number: usize| {
         std::fs::create_dir_all(folder).unwrap();
         for n in 0..number {
-            std::fs::write(folder.join(format!("{n}.png")), "").unwrap();
+            std::fs::write(folder.join(format!("{n}.script")), "").unwrap();
         }
     };
     let write = |path: &str| {
@@ -117,11 +117,11 @@ fn a_folder_with_too_much_in_it_is_refused_by_its_name_and_its_neighbours_are_no
     let just = scan(root.path(), &languages, &Scan::default()).unwrap();
     assert!(just.modules["crowd"].files.is_ok());
     fill(&root.path().join("crowd/c"), walk::ENTRIES_MAX / 2);
-    fill(&root.path().join("pictures"), walk::ENTRIES_MAX + 1);
+    fill(&root.path().join("scripts"), walk::ENTRIES_MAX + 1);
     let found = scan(root.path(), &languages, &Scan::default())
         .unwrap()
         .modules;
-    for name in ["crowd", "pictures"] {
+    for name in ["crowd", "scripts"] {
         let refused = &found[name].files.as_ref().unwrap_err().message;
         let begin = format!(
             "{}: more than 4096 files and folders",

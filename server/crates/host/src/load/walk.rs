@@ -3,12 +3,15 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs::FileType;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::names::hidden;
+use crate::escaped::{OneLine, is_hidden};
 use crate::replica::{Language, LoadError};
 
 /// Largest file that is read: an interpreter in a component takes 18 MB.
@@ -17,29 +20,35 @@ pub(super) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const DEPTH_MAX: usize = 8;
 /// What a module's files may take together.
 const MODULE_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// Files and folders below one module's, and in the modules folder itself: each is asked for its kind at each look, which takes some microseconds.
+/// Folders, and files of its language, below one module's folder, and in the modules folder itself: each is asked for its kind at each look, which takes
+/// some microseconds. What else lies there costs its name alone, and counts only among all names.
 pub(super) const ENTRIES_MAX: usize = 4_096;
 /// What one look comes by in all modules. Looks follow each other while somebody saves, and the control thread has more to do; this is a few tenths of a
 /// second, and room for a thousand modules of 60 files.
 const ALL_ENTRIES_MAX: usize = 65_536;
 
+/// Names that one look comes by, of whatever: reading so many takes a tenth of a second.
+const ALL_NAMES_MAX: usize = 262_144;
+
 /// One look at the modules folder.
 pub(super) struct Walk {
     left: Cell<usize>,
+    names: Cell<usize>,
     /// There was more.
     cut: Cell<bool>,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self::of(ALL_ENTRIES_MAX)
+        Self::of(ALL_ENTRIES_MAX, ALL_NAMES_MAX)
     }
 }
 
 impl Walk {
-    const fn of(entries: usize) -> Self {
+    const fn of(entries: usize, names: usize) -> Self {
         Self {
             left: Cell::new(entries),
+            names: Cell::new(names),
             cut: Cell::new(false),
         }
     }
@@ -75,13 +84,31 @@ pub(super) struct Folder<'a> {
 }
 
 impl Folder<'_> {
-    /// What lies in a folder here, in order of the names.
+    /// What lies in a folder here and `matters` by its name and kind, in order of the names; what is ignored everywhere does not.
     ///
     /// # Errors
     /// Names the folder: when it cannot be read, or there is too much below the root.
-    pub(super) fn entries(&mut self, folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    pub(super) fn entries(
+        &mut self,
+        folder: &Path,
+        matters: impl Fn(&str, FileType) -> bool,
+    ) -> Result<Vec<PathBuf>, LoadError> {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(|e| failed(folder, &e))? {
+            let entry = entry.map_err(|e| failed(folder, &e))?;
+            let Some(names) = self.walk.names.get().checked_sub(1) else {
+                self.walk.cut.set(true);
+                return Err(too_much(folder, ALL_NAMES_MAX));
+            };
+            self.walk.names.set(names);
+            // Most systems say the kind beside the name, so that nobody has to be asked.
+            let (name, kind) = (entry.file_name(), entry.file_type());
+            let counts = |name: &str| {
+                !is_ignored(name) && kind.as_ref().is_ok_and(|kind| matters(name, *kind))
+            };
+            if !name.to_str().is_some_and(counts) {
+                continue;
+            }
             let left = self.walk.left.get();
             if self.entries == 0 || left == 0 {
                 self.walk.cut.set(self.walk.cut.get() || left == 0);
@@ -89,7 +116,7 @@ impl Folder<'_> {
             }
             self.entries -= 1;
             self.walk.left.set(left - 1);
-            paths.push(entry.map_err(|e| failed(folder, &e))?.path());
+            paths.push(entry.path());
         }
         paths.sort();
         Ok(paths)
@@ -115,27 +142,29 @@ impl Folder<'_> {
         depth: usize,
         files: &mut BTreeMap<PathBuf, Bytes>,
     ) -> Result<(), LoadError> {
-        for path in self.entries(folder)? {
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(".");
-            if is_ignored(name) || path.is_symlink() {
-                continue;
-            }
+        let root = self.root;
+        let is_code = |path: &Path| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            !stem.is_some_and(is_test)
+                && path
+                    .strip_prefix(root)
+                    .is_ok_and(|relative| language.belongs(relative))
+        };
+        let matters = |name: &str, kind: FileType| {
+            kind.is_dir() || is_code(&folder.join(name)) && !kind.is_symlink()
+        };
+        for path in self.entries(folder, matters)? {
             if path.is_dir() {
                 if depth > 0 {
                     self.collect_in(&path, language, depth - 1, files)?;
                 }
                 continue;
             }
-            let Ok(relative) = path.strip_prefix(self.root) else {
+            let Ok(relative) = path.strip_prefix(root) else {
                 continue;
             };
-            if path
-                .file_stem()
-                .and_then(|s| s.to_str())
-                .is_some_and(is_test)
-                || !language.belongs(relative)
-            {
-                continue;
+            if relative.to_string_lossy().contains(is_hidden) {
+                return Err(hidden(&path));
             }
             let bytes = read(&path, self.bytes.min(FILE_BYTES_MAX))?;
             self.bytes = self.bytes.saturating_sub(bytes.len() as u64);
@@ -149,7 +178,7 @@ fn too_much(folder: &Path, allowed: usize) -> LoadError {
     LoadError::new(format!(
         "{}: more than {allowed} files and folders lie below it, and each is looked at whenever one changes; what does not belong to modules should lie \
          elsewhere",
-        folder.display()
+        OneLine(folder.display())
     ))
 }
 
@@ -180,7 +209,7 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Bytes, LoadError> {
 }
 
 /// Links are followed before this asks, so a link is judged by what it leads to.
-fn check_regular(path: &Path, found: std::fs::FileType) -> Result<(), LoadError> {
+fn check_regular(path: &Path, found: FileType) -> Result<(), LoadError> {
     if found.is_file() {
         return Ok(());
     }
@@ -222,9 +251,9 @@ mod tests {
         for name in ["a", "b", "c"] {
             std::fs::write(root.path().join(name), "").unwrap();
         }
-        for (allowed, whole) in [(4, true), (3, true), (2, false)] {
-            let walk = Walk::of(allowed);
-            let listed = walk.folder(root.path()).entries(root.path());
+        for (entries, names, whole) in [(3, 3, true), (2, 3, false), (3, 2, false)] {
+            let walk = Walk::of(entries, names);
+            let listed = walk.folder(root.path()).entries(root.path(), |_, _| true);
             let checked = walk.check(Path::new("modules")).map_err(|e| e.message);
             assert_eq!((listed.is_ok(), checked.is_ok()), (whole, whole));
             if let Err(text) = checked {

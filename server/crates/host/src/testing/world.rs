@@ -325,6 +325,13 @@ impl CpuClock for World {
 }
 
 impl Clients for World {
+    fn check_expression(&self, expression: &str) -> Result<()> {
+        if expression.contains(' ') {
+            return Err(Error::invalid("it has a space"));
+        }
+        Ok(())
+    }
+
     fn online(&self, id: ClientId) -> bool {
         self.inner().clients.contains_key(&id)
     }

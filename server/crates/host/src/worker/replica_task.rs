@@ -12,6 +12,7 @@ use super::station::Station;
 use super::{REPLACED, Shared};
 use crate::deadline::Ticker;
 use crate::export::{Ending, Export, Fault, StartReason, StopReason};
+use crate::home::farewell;
 use crate::home::slot::{Ran, Slot, Turn};
 use crate::mail::{Answer, Answered, Call, HomeId, NotRun, Relay};
 use crate::order::Install;
@@ -28,7 +29,7 @@ pub(super) async fn live(shared: Rc<Shared>, station: Rc<Station>, mut slot: Slo
     loop {
         // What it would do by itself is not for a replica that goes: what is still queued here goes with it, and timers stay set for the one that follows.
         if let Some(reason) = station.leaving() {
-            say_goodbye(&shared, &station, &mut slot).await;
+            say_goodbye(&shared, &station, &mut slot, reason).await;
             stop(&shared, &mut slot, reason).await;
             return;
         }
@@ -233,19 +234,33 @@ async fn switch(shared: &Shared, station: &Station, slot: &mut Slot, install: In
     install.done.send(outcome).unwrap_or_default();
 }
 
-/// Answers what still waits, and tells of the events that were queued: that it goes is one of them.
-async fn say_goodbye(shared: &Shared, station: &Station, slot: &mut Slot) {
+/// Answers what still waits, and tells what has happened before it goes: that clients have gone, and that it goes itself. Others live here too, so a copy
+/// with much to hear does not keep them from their own end.
+async fn say_goodbye(shared: &Shared, station: &Station, slot: &mut Slot, reason: StopReason) {
+    let clock = &*shared.setup.clock;
+    let began_us = clock.now().monotonic_us;
+    let most_us = farewell(reason).as_micros();
     while let Some(mut call) = station.next_call(Slot::last_turn) {
-        if Slot::last_turn(&call.export) == Turn::Run {
+        if Slot::last_turn(&call.export) != Turn::Run {
+            shared.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+            continue;
+        }
+        let late = u128::from(clock.now().monotonic_us.saturating_sub(began_us)) >= most_us;
+        let heard = !late && {
             while !shared.has_room(station) {
                 shared.room.notified().await;
             }
-            let clock = &*shared.setup.clock;
             let telling = slot.run(&mut call.export, Vec::new(), None, clock);
             let ran = metered(&shared.setup.ticker, telling).await;
             shared.release(&ran.identity, ran.effects);
-        } else {
-            shared.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+            !ran.again
+        };
+        if !heard {
+            let module = &station.address().module;
+            shared
+                .untold
+                .borrow_mut()
+                .note(clock.now().monotonic_us, module, &call.export);
         }
     }
 }

@@ -192,6 +192,37 @@ fn the_log_says_why_a_module_began_anew_and_from_where() {
 }
 
 #[test]
+fn the_log_says_what_a_forced_swap_has_lost() {
+    let lines = Lines::default();
+    let said = Arc::clone(&lines.0);
+    let mut rig = Rig::new(&[("a", &format!("{COUNTER}save fail"))]);
+    let _listening = tracing::subscriber::set_default(lines);
+    let (mut install, mut came) = rig.new_code("a", COUNTER, StartReason::Swapped);
+    install.charter.limits.swap_wait = core::time::Duration::ZERO;
+    rig.obey(Order::Switch(install));
+    assert_eq!(came.try_recv().unwrap(), Ok(None));
+    let line = "the new code begins from the beginning, without what has happened since; refused with code 1: as told";
+    assert!(said.lock().unwrap().contains(line), "{said:?}");
+}
+
+#[test]
+fn a_replica_that_goes_hears_first_what_has_happened_before() {
+    let mut rig = Rig::new(&[("a", "start\naction e echo\nevents disconnected")]);
+    rig.home.push(gone()).unwrap();
+    rig.push("a", "e", 2).unwrap();
+    rig.home.push(gone()).unwrap();
+    let (done, mut is_gone) = oneshot::channel();
+    rig.obey(Order::Remove {
+        copy: address("a"),
+        reason: StopReason::Shutdown,
+        done,
+    });
+    assert_eq!(is_gone.try_recv(), Ok(()));
+    let gone = "a: client-events.on-disconnected";
+    assert_eq!(rig.log()[1..], [gone, gone, "a: stop Shutdown"]);
+}
+
+#[test]
 fn why_a_module_ended_forges_no_line_of_the_log_and_is_kept_cut() {
     let mut rig = Rig::new(&[("a", "action e echo")]);
     let seat = rig.home.seats[0].as_mut().unwrap();
