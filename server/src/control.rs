@@ -27,8 +27,11 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How often a server that ends looks whether the next step has come: nothing of its end takes less.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How long after one look whether a module is compiled the next one comes, in microseconds.
-const COMPILED_US: u64 = 50_000;
+/// How long after one look whether a module is compiled the next one comes.
+const COMPILED: Duration = Duration::from_millis(50);
+
+/// How long the modules' end waits for shards to say goodbye, which takes them a turn: one that is stuck keeps no module from its end.
+const GOODBYES: Duration = Duration::from_millis(500);
 
 /// How often the control thread looks whether every home still lives. A home that has fallen costs its clients this much more silence.
 const PULSE: Duration = Duration::from_millis(500);
@@ -85,17 +88,18 @@ impl Control<'_> {
                 .next_us()
                 .into_iter()
                 .chain(doubt.again_us)
-                .chain(
-                    custodian
-                        .is_compiling()
-                        .then(|| self.clock.monotonic_us() + COMPILED_US),
-                )
                 .min()
                 .map(|at| Duration::from_micros(at.saturating_sub(self.clock.monotonic_us())));
+            let compiled = custodian.is_compiling().then_some(COMPILED);
             tokio::select! {
                 biased;
                 () = pause(again) => {}
                 () = watcher.changed() => {}
+                () = pause(compiled) => {
+                    // The folder is as it was: only its code may be further.
+                    custodian.apply(watch.settled()).await;
+                    continue;
+                }
             }
             self.reload_flags(custodian, &mut doubt);
             if !self.config.server.watch {
@@ -103,8 +107,7 @@ impl Control<'_> {
             }
             match self.scan(watch.settled()) {
                 Ok(scan) => {
-                    let changed = watch.observe(self.clock.monotonic_us(), &scan).is_some();
-                    if changed || custodian.is_compiling() {
+                    if watch.observe(self.clock.monotonic_us(), &scan).is_some() {
                         custodian.apply(watch.settled()).await;
                     }
                 }
@@ -123,14 +126,15 @@ impl Control<'_> {
         tracing::info!("ending: clients are told, modules are stopped");
         self.shards.drain();
         self.shards.close_sessions();
-        let left = u64::try_from(DRAIN.as_micros()).unwrap_or(u64::MAX);
-        let stopping = async {
-            // Modules hear of every client that it has gone before they hear that they go themselves.
+        // Modules hear of every client that it has gone before they hear that they go themselves.
+        let closed = async {
             while !self.shards.has_closed() {
                 tokio::time::sleep(LOOK).await;
             }
-            custodian.shut_down(left).await;
         };
+        drop(tokio::time::timeout(GOODBYES, closed).await);
+        let left = u64::try_from(DRAIN.as_micros()).unwrap_or(u64::MAX);
+        let stopping = custodian.shut_down(left);
         if tokio::time::timeout(DRAIN, stopping).await.is_err() {
             tracing::warn!("not every module stopped within {DRAIN:?}");
         }

@@ -163,7 +163,8 @@ mod tests {
     fn piped() -> (PipeReader, Arc<Sink>) {
         let (reader, writer) = pipe().unwrap();
         let sink = Sink::start(writer, |mut sink, lost| {
-            writeln!(sink, "{lost} lost").unwrap();
+            // In one piece, as the log writes: each write is a line of its own.
+            sink.write_all(format!("{lost} lost\n").as_bytes()).unwrap();
         });
         (reader, sink.unwrap())
     }

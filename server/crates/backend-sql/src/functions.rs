@@ -264,8 +264,14 @@ unsafe fn trimmed(
     let Some((text, list)) = call.text(0).zip(call.text(1)) else {
         return;
     };
-    let set = Set::of(list);
     let watch = || call.is_interrupted();
+    if watch() {
+        return call.fail(ffi::SQLITE_INTERRUPT);
+    }
+    if text.is_empty() {
+        return call.give_text(text);
+    }
+    let set = Set::of(list);
     let trim = || -> Result<_, Stopped> {
         let text = if at_start {
             set.trim_start(text, &watch)?

@@ -10,6 +10,7 @@ use mlua::{Function, Lua, Table, Value};
 use rustc_hash::FxHashMap;
 
 use crate::binding::Binder;
+use crate::convert::describe;
 use crate::host::Host;
 use crate::language::Code;
 use crate::nearest::suggestion;
@@ -126,6 +127,7 @@ impl Loader {
                 )));
             }
         };
+        guard(lua, name, &table)?;
         let value = Value::Table(table);
         self.loaded.borrow_mut().insert(key, value.clone());
         Ok(value)
@@ -239,6 +241,36 @@ impl Loader {
             "there is no {path}.luau in the module's folder; {suggestion}"
         )))
     }
+}
+
+/// Makes the reading of a name that is not there an error: `errors.deneid` would be nil, and `return nil, errors.deneid` no refusal but a yes.
+fn guard(lua: &Lua, module: &str, table: &Table) -> mlua::Result<()> {
+    let module = module.to_owned();
+    let missing =
+        lua.create_function(move |_, (table, key): (Table, Value)| -> mlua::Result<()> {
+            let names: Vec<String> = table
+                .pairs::<String, Value>()
+                .filter_map(|pair| pair.ok().map(|(name, _)| name))
+                .collect();
+            let mut known: Vec<&str> = names.iter().map(String::as_str).collect();
+            known.sort_unstable();
+            let name = match &key {
+                Value::String(name) => name.to_string_lossy(),
+                other => describe(other),
+            };
+            Err(mlua::Error::runtime(format!(
+                "`@cohnect/{module}` has no `{name}`; {}",
+                suggestion(&name, &known)
+            )))
+        })?;
+    let meta = lua.create_table()?;
+    meta.raw_set("__index", missing)?;
+    meta.raw_set("__metatable", "locked")?;
+    let was_readonly = table.is_readonly();
+    table.set_readonly(false);
+    table.set_metatable(Some(meta))?;
+    table.set_readonly(was_readonly);
+    Ok(())
 }
 
 fn bind(lua: &Lua, host: &Rc<Host>, interface: Interface) -> mlua::Result<Table> {

@@ -9,7 +9,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use cohnect_capabilities::{DurationUs, InstanceId};
@@ -87,6 +87,8 @@ pub struct Custodian {
     loaded: BTreeMap<Arc<str>, Loaded>,
     /// What was refused, so that it is tried again only when it changes.
     refused: BTreeMap<Arc<str>, [u8; 32]>,
+    /// Those of them that were refused for what another claims: they are tried again when others change.
+    contested: BTreeSet<Arc<str>>,
     /// The copies of the change under way. A server that ends in the middle of it stops these, too.
     coming: Vec<Seated>,
     compiling: Compiling,
@@ -154,6 +156,7 @@ impl Custodian {
             setup,
             loaded: BTreeMap::new(),
             refused: BTreeMap::new(),
+            contested: BTreeSet::new(),
             coming: Vec::new(),
             compiling: Compiling::default(),
             generation: 0,
@@ -215,6 +218,8 @@ impl Custodian {
             .collect();
         for name in gone {
             reports.push(self.unload(name).await);
+            // A file that was renamed comes before its old name is gone.
+            self.try_contested_again();
         }
         let refused = self.refused.len();
         self.refused
@@ -238,7 +243,22 @@ impl Custodian {
             tokio::task::yield_now().await;
             reports.extend(self.bring(name, found, reason).await);
         }
+        let swapped = |report: &Report| matches!(report.change, Change::Swapped(_));
+        if reports.iter().any(swapped) && self.try_contested_again() {
+            for (name, found) in &scan.modules {
+                if !self.loaded.contains_key(name) && !self.refused.contains_key(name) {
+                    reports.extend(self.bring(name, found, reason).await);
+                }
+            }
+        }
         reports
+    }
+
+    /// Forgets refusals for claims, which may be free now; says whether there were any.
+    fn try_contested_again(&mut self) -> bool {
+        let contested = core::mem::take(&mut self.contested);
+        self.refused.retain(|name, _| !contested.contains(name));
+        !contested.is_empty()
     }
 
     /// Brings one module into line; none while its code is still being compiled.
@@ -250,7 +270,7 @@ impl Custodian {
     ) -> Option<Report> {
         self.coming.clear();
         let mut notes = Vec::new();
-        let brought = match self.prepare(name, found).await? {
+        let brought = match self.prepare(name, found, reason).await? {
             Err(problem) => Err(problem),
             Ok(mut plan) => {
                 notes = core::mem::take(&mut plan.notes);
@@ -289,29 +309,50 @@ impl Custodian {
         })
     }
 
-    async fn prepare(&mut self, name: &Arc<str>, found: &Found) -> Option<Result<Plan, String>> {
+    async fn prepare(
+        &mut self,
+        name: &Arc<str>,
+        found: &Found,
+        reason: StartReason,
+    ) -> Option<Result<Plan, String>> {
+        // At the start each waits for those before it, so that of two modules that cannot be there together it is always the same that is.
+        let patience = if reason == StartReason::Boot {
+            compiling::COMPILE_MAX
+        } else {
+            compiling::MOMENT
+        };
         let files = match &found.files {
             Ok(files) => files,
             Err(e) => return Some(Err(e.message.clone())),
         };
         match self
             .compiling
-            .prepare(&self.setup, name, found, files)
+            .prepare(&self.setup, name, found, files, patience)
             .await
         {
             Compiled::NotYet => None,
-            Compiled::Done(plan) => Some((*plan).and_then(|plan| self.claimed(name, plan))),
+            Compiled::Done(plan) => {
+                self.contested.remove(name);
+                let claimed = match *plan {
+                    Ok(plan) => self.claimed(name, plan),
+                    Err(problem) => Err(problem),
+                };
+                Some(claimed)
+            }
         }
     }
 
-    fn claimed(&self, name: &Arc<str>, plan: Plan) -> Result<Plan, String> {
+    fn claimed(&mut self, name: &Arc<str>, plan: Plan) -> Result<Plan, String> {
         let others = self
             .loaded
             .values()
             .map(|one| &*one.module)
             .filter(|module| module.name != *name);
-        claims::check(name, &plan.exports, others)?;
-        Ok(plan)
+        let free = claims::check(name, &plan.exports, others);
+        if free.is_err() {
+            self.contested.insert(Arc::clone(name));
+        }
+        free.map(|()| plan)
     }
 
     async fn load(

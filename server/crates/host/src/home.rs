@@ -386,9 +386,9 @@ impl Home {
                 staging.answer(call.answer, Answered::not_run(NotRun::Unavailable));
                 continue;
             }
-            // What has happened before it goes it hears first: that clients have gone, and that it goes itself.
+            // What has happened before it goes it hears first: that clients have gone, and that it goes itself. None is made only to hear that.
             let late = u128::from(self.ticker.ticks().wrapping_sub(began)) >= ticks;
-            let heard = !late && {
+            let heard = !late && seat.slot.lives() && {
                 let ran = seat.slot.run(&mut call.export, Vec::new(), None, &now);
                 let mut ran = at_once(ran);
                 effects.append(&mut ran.effects);

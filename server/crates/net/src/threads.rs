@@ -100,11 +100,15 @@ impl Running {
         self.enter(phase::CLOSING);
     }
 
-    /// Whether every shard has told its clients goodbye and the modules of it: what is sent to a home from now on comes after that.
+    /// Whether every shard has told its clients goodbye and the modules of it: what is sent to a home from now on comes after that. One that has panicked
+    /// tells nobody any more.
     #[must_use]
     pub fn has_closed(&self) -> bool {
-        let closed =
-            |thread: &Thread| thread.shared.reached.load(Ordering::Acquire) >= phase::CLOSING;
+        let closed = |thread: &Thread| {
+            let handle = thread.handle.as_ref();
+            handle.is_none_or(JoinHandle::is_finished)
+                || thread.shared.reached.load(Ordering::Acquire) >= phase::CLOSING
+        };
         self.shards.iter().all(closed)
     }
 

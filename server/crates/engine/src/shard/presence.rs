@@ -79,6 +79,7 @@ impl Shard {
                 Err(why) => {
                     self.not_asked(&module.name, why);
                     self.refuse(handle, "");
+                    return;
                 }
             }
         }
@@ -104,6 +105,12 @@ impl Shard {
             }
             Ok(Ok(Returned::Admission(Err(Error::Failed(failure))))) => {
                 self.refuse(handle, &failure.message);
+            }
+            Ok(Ok(Returned::Admission(Err(Error::Denied)))) => self.refuse(handle, ""),
+            Ok(Ok(Returned::Admission(Err(error)))) => {
+                let why = format!("answered: {error}");
+                self.turned_away.note(self.now.monotonic.0, module, &why);
+                self.refuse(handle, "");
             }
             // Whoever cannot say yes has said no.
             Ok(_) => {

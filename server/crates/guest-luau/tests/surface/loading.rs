@@ -49,6 +49,14 @@ fn a_broken_file_is_named_with_its_line() {
         ),
         ("require('@cohnect/stat')", "did you mean `state`?"),
         ("require('@cohnect/sockets')", "there is no such interface"),
+        (
+            "local x = require('@cohnect/errors').deneid",
+            "`@cohnect/errors` has no `deneid`; did you mean `denied`?",
+        ),
+        (
+            "require('@cohnect/state').ad('shared', 'x', 1)",
+            "`@cohnect/state` has no `ad`; did you mean `add`?",
+        ),
         ("require('state')", "@cohnect/NAME"),
         (
             "require('./other')",

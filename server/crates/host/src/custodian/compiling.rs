@@ -15,7 +15,7 @@ use crate::load::Files;
 /// saves it more than it helps him.
 pub(super) const COMPILE_MAX: Duration = Duration::from_secs(30);
 /// How long a change waits for one module's code before it sees to the others: most are compiled long before.
-const MOMENT: Duration = Duration::from_secs(1);
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is being compiled, one code of each module at a time.
 #[derive(Debug, Default)]
@@ -58,13 +58,14 @@ impl Compiling {
         });
     }
 
-    /// Prepares a module's code: begins with it, or looks how far it is.
+    /// Prepares a module's code: begins with it, or looks how far it is, and waits for it as long as this.
     pub(super) async fn prepare(
         &mut self,
         setup: &Setup,
         name: &Arc<str>,
         found: &Found,
         files: &Arc<Files>,
+        patience: Duration,
     ) -> Compiled {
         let now_us = || (setup.capabilities.stopwatch)();
         if !setup.aside {
@@ -96,7 +97,7 @@ impl Compiling {
         }
         let taken_us = now_us().saturating_sub(under.since_us);
         let left = COMPILE_MAX.saturating_sub(Duration::from_micros(taken_us));
-        let came = tokio::time::timeout(left.min(MOMENT), &mut under.came).await;
+        let came = tokio::time::timeout(left.min(patience), &mut under.came).await;
         match came {
             Ok(Ok(plan)) => {
                 self.0.remove(name);
@@ -107,7 +108,7 @@ impl Compiling {
                 let problem = "compiling it panicked: a fault of the server, whose log says more";
                 Compiled::Done(Box::new(Err(problem.to_owned())))
             }
-            Err(_) if left > MOMENT => Compiled::NotYet,
+            Err(_) if left > patience => Compiled::NotYet,
             Err(_) => {
                 under.given_up = true;
                 Compiled::Done(Box::new(Err(format!(

@@ -413,6 +413,24 @@ fn two_claims_with_one_order_are_refused() {
 }
 
 #[test]
+fn what_was_refused_for_a_claim_is_tried_again_when_the_claim_is_free() {
+    let mut rig = Rig::new(&[("a.script", "stream chat hello")]);
+    rig.apply();
+    rig.write("b.script", "stream chat hello");
+    assert!(rig.problem("b").contains("claimed by `a`"));
+    // As a renamed file looks in the end.
+    std::fs::remove_file(rig.folder.path().join("a.script")).unwrap();
+    let changes = rig.apply();
+    assert!(matches!(changes["a"], Change::Unloaded));
+    assert!(matches!(changes["b"], Change::Loaded(_)), "{changes:?}");
+    rig.write("a.script", "stream chat hello");
+    assert!(rig.problem("a").contains("claimed by `b`"));
+    rig.write("b.script", "stream other hello");
+    let changes = rig.apply();
+    assert!(matches!(changes["a"], Change::Loaded(_)), "{changes:?}");
+}
+
+#[test]
 fn the_manifest_narrows_what_a_module_answers_to() {
     let mut rig = Rig::new(&[
         (

@@ -228,7 +228,7 @@ impl Slot {
     }
 
     /// Whether there is a replica.
-    pub(super) const fn lives(&self) -> bool {
+    pub(crate) const fn lives(&self) -> bool {
         self.body.is_some()
     }
 

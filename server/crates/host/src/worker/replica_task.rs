@@ -246,7 +246,7 @@ async fn say_goodbye(shared: &Shared, station: &Station, slot: &mut Slot, reason
             continue;
         }
         let late = u128::from(clock.now().monotonic_us.saturating_sub(began_us)) >= most_us;
-        let heard = !late && {
+        let heard = !late && slot.lives() && {
             while !shared.has_room(station) {
                 shared.room.notified().await;
             }
