@@ -7,7 +7,7 @@ mod lines;
 mod view;
 mod world;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
         // Whoever read the lines has enough of them.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            drop(writeln!(std::io::stderr(), "error: {e:#}"));
             ExitCode::FAILURE
         }
     }
