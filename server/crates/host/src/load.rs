@@ -54,6 +54,14 @@ impl Scan {
         let well = here().find(|(_, found)| found.files.is_ok());
         well.or_else(|| here().next()).map(|(name, _)| name)
     }
+
+    /// Whether a module with its manifest at this place can be loaded.
+    fn is_well_at(&self, manifest: &Path) -> bool {
+        let found = |name| self.modules.get(name);
+        self.name_at(manifest)
+            .and_then(found)
+            .is_some_and(|found| found.files.is_ok())
+    }
 }
 
 /// The files of one module.
@@ -209,6 +217,10 @@ impl Look<'_> {
             return;
         };
         let path = at.with_extension("toml");
+        // Its code is taken away, which is how a module goes; of a manifest that lies there alone from the beginning its author hears.
+        if lone.code.is_empty() && self.before.is_well_at(&path) {
+            return;
+        }
         let Said {
             path,
             manifest,

@@ -239,7 +239,16 @@ fn a_module_whose_manifest_is_refused_is_still_called_as_it_was() {
     write("arena/module.toml", "name = \"play\"");
     write("hello.toml", "=");
     std::fs::remove_file(root.path().join("hello.script")).unwrap();
-    assert_eq!(names(&well).0, "greeter play");
+    let (said, gone) = names(&well);
+    assert_eq!(
+        said, "play",
+        "a file that is taken away is a module that goes"
+    );
+    assert_eq!(
+        names(&gone).0,
+        "hello play",
+        "and its manifest lies there alone"
+    );
 }
 
 #[test]
