@@ -165,12 +165,7 @@ impl Custodian {
 
     /// Loads what is there when the server starts. Each refusal is one report; `serve` refuses to start over one, `dev` goes on without the module.
     pub async fn load_all(&mut self, scan: &Scan) -> Vec<Report> {
-        let mut reports = self.change(scan, StartReason::Boot).await;
-        // Each code has its limit, so this ends.
-        while self.compiling.is_awaited() {
-            reports.extend(self.change(scan, StartReason::Boot).await);
-        }
-        reports
+        self.change(scan, StartReason::Boot).await
     }
 
     /// Whether code is still being compiled: whoever tends the custodian lets it look at the same scan again before long.
@@ -229,6 +224,16 @@ impl Custodian {
         }
         self.compiling
             .keep(|name| scan.modules.get(name).map(|found| found.hash));
+        self.bring_changed(scan, reason, &mut reports).await;
+        let swapped = |report: &Report| matches!(report.change, Change::Swapped(_));
+        if reports.iter().any(swapped) && self.try_contested_again() {
+            self.bring_changed(scan, reason, &mut reports).await;
+        }
+        reports
+    }
+
+    /// Brings into line what was neither loaded nor refused as it is now.
+    async fn bring_changed(&mut self, scan: &Scan, reason: StartReason, reports: &mut Vec<Report>) {
         for (name, found) in &scan.modules {
             if self.loaded.get(name).map(|one| &one.hash) == Some(&found.hash) {
                 if self.refused.remove(name).is_some() {
@@ -243,15 +248,6 @@ impl Custodian {
             tokio::task::yield_now().await;
             reports.extend(self.bring(name, found, reason).await);
         }
-        let swapped = |report: &Report| matches!(report.change, Change::Swapped(_));
-        if reports.iter().any(swapped) && self.try_contested_again() {
-            for (name, found) in &scan.modules {
-                if !self.loaded.contains_key(name) && !self.refused.contains_key(name) {
-                    reports.extend(self.bring(name, found, reason).await);
-                }
-            }
-        }
-        reports
     }
 
     /// Forgets refusals for claims, which may be free now; says whether there were any.

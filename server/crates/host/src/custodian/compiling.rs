@@ -45,11 +45,6 @@ impl Compiling {
         self.0.values().any(|under| !under.given_up || under.said)
     }
 
-    /// Whether a code is being compiled that may still be loaded.
-    pub(super) fn is_awaited(&self) -> bool {
-        self.0.values().any(|under| !under.given_up)
-    }
-
     /// Gives up the codes that are wanted no more, because their file has gone or says something else, and forgets those of them that have ended.
     pub(super) fn keep(&mut self, wanted: impl Fn(&str) -> Option<[u8; 32]>) {
         self.0.retain(|name, under| {
