@@ -29,6 +29,8 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set(
         "encode",
         lua.create_function(move |lua, value: Value| {
+            // A metamethod may call this again and again where Luau does not look.
+            look(0)?;
             let mut writer = Writer {
                 host: &shared,
                 text: Vec::new(),
@@ -51,6 +53,7 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set(
         "decode",
         lua.create_function(move |lua, text: Value| {
+            look(0)?;
             let (Value::String(_) | Value::Buffer(_)) = text else {
                 return Err(mlua::Error::runtime(format!(
                     "json.decode: expected a string, got {}",

@@ -26,6 +26,7 @@ mod load;
 mod msgpack;
 mod nearest;
 mod place;
+mod polls;
 mod replica;
 mod require;
 mod resource;

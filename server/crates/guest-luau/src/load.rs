@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cohnect_host::replica::{LoadError, Source};
 use mlua::{Function, Lua};
 
-use crate::vm::compiler;
+use crate::polls::{self, Failure};
 
 /// Largest file. A text takes seventy times its size while it is compiled, and nobody writes a hundredth of this by hand.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -90,17 +90,29 @@ impl Code {
                 self.shown
             )));
         };
-        match compiler().compile(text) {
+        match polls::compile(text) {
             Ok(bytecode) => {
                 self.files.insert(path, bytecode);
                 Ok(())
             }
-            Err(mlua::Error::SyntaxError { message, .. }) => Err(LoadError::new(format!(
-                "{}{path}:{}",
-                self.shown,
-                message.trim_start_matches(':')
+            Err(Failure::Compiler(mlua::Error::SyntaxError { message, .. })) => {
+                Err(LoadError::new(format!(
+                    "{}{path}:{}",
+                    self.shown,
+                    message.trim_start_matches(':')
+                )))
+            }
+            Err(Failure::Compiler(other)) => {
+                Err(LoadError::new(format!("{}{path}: {other}", self.shown)))
+            }
+            Err(Failure::Endless { line }) => Err(LoadError::new(format!(
+                "{}{path}:{line}: a condition with more comparisons than a call may make without a pause in which it can be ended; put a part of them into a function of its own",
+                self.shown
             ))),
-            Err(other) => Err(LoadError::new(format!("{}{path}: {other}", self.shown))),
+            Err(Failure::Unknown) => Err(LoadError::new(format!(
+                "{}{path}: the compiler wrote bytecode that cohnect cannot check; this is a fault of cohnect",
+                self.shown
+            ))),
         }
     }
 

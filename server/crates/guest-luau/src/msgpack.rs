@@ -16,6 +16,7 @@ use mlua::{Lua, Table, Value};
 
 use crate::convert::describe;
 use crate::host::Host;
+use crate::tables::look;
 use read::Reader;
 use write::Writer;
 
@@ -37,6 +38,8 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set(
         "encode",
         lua.create_function(|lua, value: Value| {
+            // A metamethod may call this again and again where Luau does not look.
+            look(0)?;
             let mut writer = Writer::new("value", BYTES_MAX, false);
             writer
                 .whole(&value)
@@ -48,6 +51,7 @@ pub(crate) fn module(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set(
         "decode",
         lua.create_function(move |lua, bytes: Value| {
+            look(0)?;
             // What is too long is not copied.
             let length = match &bytes {
                 Value::String(text) => text.as_bytes().len(),

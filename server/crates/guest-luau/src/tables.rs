@@ -16,7 +16,7 @@ pub(crate) const NODES_MAX: usize = 100_000;
 /// Values between two looks at the clock: a tenth of a millisecond.
 const LOOK_EVERY: usize = 1_024;
 
-/// To be called with each value, counted from 1.
+/// To be called with each value, counted from 1, and with 0 before the first.
 ///
 /// # Errors
 /// When the call has used its time up.

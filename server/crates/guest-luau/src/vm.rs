@@ -81,7 +81,8 @@ impl Vm {
         Pace::Tight.set(&lua);
         let primitives = primitives(&lua, &host)?;
         let prelude: Table = run(&lua, Prelude::Core, &primitives)?;
-        set_globals(&lua, &prelude)?;
+        let guards: Table = run(&lua, Prelude::Guards, &primitives)?;
+        set_globals(&lua, &prelude, &guards)?;
         set_constants(&lua, &host, &prelude)?;
         primitives.raw_set("plain", plain(&lua, &host)?)?;
         let background = crate::background::maker(&lua, &primitives)?;
@@ -135,6 +136,7 @@ impl Vm {
 #[derive(Clone, Copy)]
 pub(crate) enum Prelude {
     Core,
+    Guards,
     Errors,
     Define,
     Check,
@@ -145,6 +147,7 @@ impl Prelude {
     const fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
+            Self::Guards => "guards",
             Self::Errors => "errors",
             Self::Define => "define",
             Self::Check => "check",
@@ -155,6 +158,7 @@ impl Prelude {
     const fn text(self) -> &'static str {
         match self {
             Self::Core => include_str!("prelude/core.luau"),
+            Self::Guards => include_str!("prelude/guards.luau"),
             Self::Errors => include_str!("prelude/errors.luau"),
             Self::Define => include_str!("prelude/define.luau"),
             Self::Check => include_str!("prelude/check.luau"),
@@ -165,7 +169,7 @@ impl Prelude {
     /// Compiled once per process.
     fn bytecode(self) -> mlua::Result<&'static [u8]> {
         use std::sync::OnceLock;
-        static COMPILED: [OnceLock<Vec<u8>>; 5] = [const { OnceLock::new() }; 5];
+        static COMPILED: [OnceLock<Vec<u8>>; 6] = [const { OnceLock::new() }; 6];
         let cell = &COMPILED[self as usize];
         if cell.get().is_none() {
             let _first = cell.set(compiler().compile(self.text())?);
@@ -280,8 +284,8 @@ fn clock(lua: &Lua, host: &Rc<Host>, function: HostFunction) -> mlua::Result<Fun
     })
 }
 
-/// Functions of Luau's libraries that could hold a thread, by library and name, and what the prelude has in their place.
-const REPLACED: [(&str, &str, &str); 15] = [
+/// Functions of Luau's libraries that could hold a thread, by library and name, and what the guards have in their place.
+const REPLACED: [(&str, &str, &str); 29] = [
     ("string", "find", "find"),
     ("string", "match", "match"),
     ("string", "gmatch", "gmatch"),
@@ -297,10 +301,24 @@ const REPLACED: [(&str, &str, &str); 15] = [
     ("table", "foreach", "foreach"),
     ("table", "foreachi", "foreachi"),
     ("debug", "info", "info"),
+    ("table", "concat", "concat"),
+    ("table", "clone", "clone"),
+    ("table", "create", "create"),
+    ("table", "clear", "clear"),
+    ("table", "insert", "insert"),
+    ("table", "remove", "remove"),
+    ("table", "maxn", "maxn"),
+    ("table", "unpack", "unpack_list"),
+    ("string", "upper", "upper"),
+    ("string", "lower", "lower"),
+    ("string", "reverse", "reverse"),
+    ("buffer", "create", "create_buffer"),
+    ("buffer", "fromstring", "from_string"),
+    ("buffer", "tostring", "to_string"),
 ];
 
 /// Takes away what reaches outside, and puts the host's in its place.
-fn set_globals(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
+fn set_globals(lua: &Lua, prelude: &Table, guards: &Table) -> mlua::Result<()> {
     let globals = lua.globals();
     for name in [
         "collectgarbage",
@@ -312,13 +330,14 @@ fn set_globals(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
     ] {
         globals.raw_set(name, Value::Nil)?;
     }
+    globals.raw_set("unpack", guards.raw_get::<Function>("unpack_list")?)?;
     for name in ["print", "error"] {
         globals.raw_set(name, prelude.raw_get::<Function>(name)?)?;
     }
     for (library, name, ours) in REPLACED {
         globals
             .raw_get::<Table>(library)?
-            .raw_set(name, prelude.raw_get::<Function>(ours)?)?;
+            .raw_set(name, guards.raw_get::<Function>(ours)?)?;
     }
     let os: Table = globals.raw_get("os")?;
     let ours = lua.create_table()?;

@@ -12,6 +12,7 @@ mod surface {
     mod codecs;
     mod endings;
     mod events;
+    mod guards;
     mod interfaces;
     mod keep;
     mod loading;
