@@ -145,6 +145,21 @@ impl<K: PacketKey> Session<K> {
         Ok(())
     }
 
+    /// Queues what the peer has to hear, such as the end of what it relies on, also where its 1 MiB is full: it counts like an answer, and a peer that takes
+    /// none of them is closed.
+    ///
+    /// # Errors
+    /// [`SendError`], though never [`SendError::Busy`]; nothing is queued then.
+    pub fn send_owed(&mut self, now: Monotonic, message: Outgoing) -> Result<(), SendError> {
+        match self.check(&message) {
+            Ok(()) | Err(SendError::Busy) => {}
+            Err(refused) => return Err(refused),
+        }
+        self.enqueue(now, message, OpKind::Message);
+        self.close_if_deaf(now);
+        Ok(())
+    }
+
     /// Queues a request. Its answer comes as [`SessionEvent::Response`]; whoever stops waiting says so with [`Self::forget`].
     ///
     /// # Errors
@@ -337,6 +352,10 @@ impl<K: PacketKey> Session<K> {
             body,
         };
         self.queue.push(now, message);
+        self.close_if_deaf(now);
+    }
+
+    fn close_if_deaf(&mut self, now: Monotonic) {
         if self.queue.is_beyond_bound() {
             self.close_now(now, CloseCode::INTERNAL, "answers are not taken");
         }

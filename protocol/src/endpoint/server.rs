@@ -272,6 +272,19 @@ impl<K: PacketKey> ServerEndpoint<K> {
         self.with(handle, |session| session.send(now.monotonic, message))
     }
 
+    /// Sends what the client has to hear also where its 1 MiB is full.
+    ///
+    /// # Errors
+    /// As [`Self::send`], though never [`SendError::Busy`].
+    pub fn send_owed(
+        &mut self,
+        now: Now,
+        handle: SessionHandle,
+        message: Outgoing,
+    ) -> Result<(), SendError> {
+        self.with(handle, |session| session.send_owed(now.monotonic, message))
+    }
+
     /// Asks the client something; the answer is a [`SessionEvent::Response`] with this id.
     ///
     /// # Errors

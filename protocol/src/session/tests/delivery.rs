@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::network::{Network, Weather};
 use super::*;
-use crate::limits::{IN_FLIGHT_MAX, MESSAGE_OVERHEAD, SEND_QUEUE_MAX};
+use crate::limits::{IN_FLIGHT_MAX, MESSAGE_OVERHEAD, SEND_QUEUE_HARD_MAX, SEND_QUEUE_MAX};
 
 const MODES: [Mode; 4] = [
     Mode::Unreliable,
@@ -310,6 +310,19 @@ fn the_window_of_64_holds_and_the_queue_is_bounded() {
     assert_eq!(client.in_flight(), IN_FLIGHT_MAX);
     let refused = client.request(at(1_000), outgoing(Mode::Unreliable, 0, &[0; 1_000]));
     assert_eq!(refused, Err(SendError::Busy));
+    // What is owed is queued all the same, up to the bound at which a peer that takes nothing is closed.
+    let owed = || outgoing(Mode::ReliableOrdered, 1, &[0; 1_000]);
+    client.send_owed(at(1_000), owed()).unwrap();
+    assert!(client.queued_bytes() > SEND_QUEUE_MAX);
+    let mut owes = 1;
+    while client.send_owed(at(1_000), owed()).is_ok() {
+        owes += 1;
+    }
+    assert_eq!(
+        owes,
+        SEND_QUEUE_HARD_MAX / (1_000 + MESSAGE_OVERHEAD) - queued + 1
+    );
+    assert_eq!(client.send_owed(at(1_000), owed()), Err(SendError::Closed));
     assert_eq!(client.open_requests(), 0);
 }
 

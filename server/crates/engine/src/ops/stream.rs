@@ -143,7 +143,8 @@ impl Shard {
                 if stage.is_none() {
                     self.unsubscribed(self.as_caller(id, WHOLE), &topic, CloseReason::Left);
                 } else if let Some(item) = first {
-                    self.send_item(client, request.id.0, &item, Mode::ReliableOrdered);
+                    let stream = (request.id.0, &topic);
+                    self.send_item(client, stream, &item, Mode::ReliableOrdered);
                 }
             }
             Err(reply) => self.respond_in_order(client, request, reply),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cohnect_capabilities::{Client as Caller, ClientId, CloseReason, Delivery};
 use cohnect_host::mail::{Fanout, Outgoing, Recipients};
-use cohnect_protocol::ops::{Body as _, Name8, Outcome, broadcast, stream};
+use cohnect_protocol::ops::{Body as _, Detail, Name8, Outcome, broadcast, stream};
 use cohnect_protocol::{
     Mode, Opcode, Outgoing as Message, PeerId, RequestContext, SendError, SessionHandle, limits,
 };
@@ -130,63 +130,73 @@ impl Shard {
     /// Delivers to one client, and says how many messages that was: an item is one for each of his streams.
     fn deliver(&mut self, to: SessionHandle, parcel: &Parcel) -> usize {
         match parcel {
-            Parcel::Message(message) => self.send(to, message.clone()),
+            Parcel::Message(message) => {
+                self.send(to, message.clone());
+            }
             Parcel::Answer(request, outcome, body) => {
                 self.respond(to, Some(*request), (*outcome, body.clone()));
             }
             Parcel::Item { topic, item, mode } => return self.deliver_item(to, topic, item, *mode),
-            Parcel::Finish { topic, reason } => self.end_streams(to, topic, reason),
+            Parcel::Finish { topic, reason } => {
+                self.end_streams(to, topic, None, (Outcome::Done, reason));
+            }
             Parcel::Attach(topic) => self.begin_stream(to, topic),
-            Parcel::Detach(topic) => self.end_streams(to, topic, ""),
+            Parcel::Detach(topic) => self.end_streams(to, topic, None, (Outcome::Done, "")),
             Parcel::Disconnect(reason, message) => self.disconnect(to, *reason, message),
         }
         1
     }
 
-    /// Sends one message; one that finds no room is counted.
-    pub(crate) fn send(&mut self, to: SessionHandle, message: Message) {
+    /// Sends one message. False where it found no room, which is counted.
+    pub(crate) fn send(&mut self, to: SessionHandle, message: Message) -> bool {
         match self.endpoint.send(self.now, to, message) {
-            Ok(()) => {}
+            Ok(()) => true,
             Err(SendError::Busy) => {
                 self.counters.undelivered += 1;
                 self.note_backlog(to);
+                false
             }
             Err(SendError::TooLarge | SendError::Closed | SendError::Form) => {
                 self.counters.undelivered += 1;
+                true
             }
         }
     }
 
-    /// Sends an item on one stream.
-    pub(crate) fn send_item(&mut self, to: SessionHandle, stream: u32, item: &[u8], mode: Mode) {
+    /// Sends an item on one stream. A reliable one that finds no room ends the stream: whoever has it open knows then that something is missing.
+    pub(crate) fn send_item(
+        &mut self,
+        to: SessionHandle,
+        (stream, topic): (u32, &Arc<str>),
+        item: &[u8],
+        mode: Mode,
+    ) {
         let event = stream::Event::Item(item);
-        self.send_push(to, stream, event, mode);
+        let sent = self.send(to, push(stream, event, mode));
+        if !sent && mode.is_reliable() {
+            let reason = "more waited for this client than is kept for one";
+            let outcome = Outcome::of(Detail::BUSY);
+            self.end_streams(to, topic, Some(stream), (outcome, reason));
+        }
     }
 
-    fn send_push(&mut self, to: SessionHandle, stream: u32, event: stream::Event<'_>, mode: Mode) {
-        let body = stream::Push { stream, event }.to_bytes();
-        let message = Message {
-            opcode: Opcode::STREAM,
-            version: 0,
-            // So that one busy topic holds up no other (PROTOCOL.md 6.2).
-            channel: (stream % u32::from(limits::CHANNELS)) as u8,
-            mode,
-            body,
-        };
-        self.send(to, message);
-    }
-
-    fn deliver_item(&mut self, to: SessionHandle, topic: &str, item: &Bytes, mode: Mode) -> usize {
+    fn deliver_item(
+        &mut self,
+        to: SessionHandle,
+        topic: &Arc<str>,
+        item: &Bytes,
+        mode: Mode,
+    ) -> usize {
         let Some(client) = self.clients.find(to) else {
             return 0;
         };
         // Nearly always one; at most as many as a client may have open.
-        let open = |stream: &&Stream| stream.is_open() && *stream.topic == *topic;
+        let open = |stream: &&Stream| stream.is_open() && stream.topic == *topic;
         let mut streams = client.streams.iter().filter(open).map(|stream| stream.id);
         let (first, others) = (streams.next(), streams.collect::<Vec<_>>());
         let sent = usize::from(first.is_some()) + others.len();
         for stream in first.into_iter().chain(others) {
-            self.send_item(to, stream, item, mode);
+            self.send_item(to, (stream, topic), item, mode);
         }
         sent
     }
@@ -203,34 +213,49 @@ impl Shard {
         }
         client.begun = client.begun.wrapping_add(1) & !stream::SERVER_BEGUN;
         let id = stream::SERVER_BEGUN | client.begun;
-        client.streams.push(Stream {
-            id,
-            serial,
-            topic: Arc::clone(topic),
-            stage: StreamStage::Plain,
-        });
-        if let Some(name) = Name8::new(topic) {
-            let event = stream::Event::Begin { topic: name };
-            self.send_push(to, id, event, Mode::ReliableOrdered);
+        let Some(name) = Name8::new(topic) else {
+            return;
+        };
+        let event = stream::Event::Begin { topic: name };
+        if self.send(to, push(id, event, Mode::ReliableOrdered)) {
+            let begun = Stream {
+                id,
+                serial,
+                topic: Arc::clone(topic),
+                stage: StreamStage::Plain,
+            };
+            if let Some(streams) = self.streams(to) {
+                streams.push(begun);
+            }
         }
+        self.sync_subscription(to, topic);
     }
 
-    /// Ends every stream that a client has open on a topic.
-    fn end_streams(&mut self, to: SessionHandle, topic: &Arc<str>, text: &str) {
+    /// Ends the streams that a client has open on a topic, or only one of them. It has to hear of that, so it is queued beyond the client's 1 MiB; no more
+    /// than [`STREAMS_MAX`] are, since where that is full no stream is opened.
+    fn end_streams(
+        &mut self,
+        to: SessionHandle,
+        topic: &Arc<str>,
+        one: Option<u32>,
+        (outcome, text): (Outcome, &str),
+    ) {
         let Some(client) = self.clients.find_mut(to) else {
             return;
         };
         let id = client.id();
         let ended: Vec<Stream> = client
             .streams
-            .extract_if(.., |stream| stream.is_open() && stream.topic == *topic)
+            .extract_if(.., |stream| {
+                stream.is_open() && stream.topic == *topic && one.is_none_or(|one| one == stream.id)
+            })
             .collect();
         for stream in ended {
-            let event = stream::Event::End {
-                outcome: Outcome::Done,
-                text,
-            };
-            self.send_push(to, stream.id, event, Mode::ReliableOrdered);
+            let event = stream::Event::End { outcome, text };
+            let message = push(stream.id, event, Mode::ReliableOrdered);
+            if self.endpoint.send_owed(self.now, to, message).is_err() {
+                self.counters.undelivered += 1;
+            }
             if stream.stage == StreamStage::Handled {
                 let caller = self.as_caller(id, WHOLE);
                 self.unsubscribed(caller, topic, CloseReason::Other);
@@ -313,6 +338,18 @@ impl Shard {
                 client.card.set_backlogged(false);
             }
         }
+    }
+}
+
+/// What happens on a stream, as a message.
+fn push(stream: u32, event: stream::Event<'_>, mode: Mode) -> Message {
+    Message {
+        opcode: Opcode::STREAM,
+        version: 0,
+        // So that one busy topic holds up no other (PROTOCOL.md 6.2).
+        channel: (stream % u32::from(limits::CHANNELS)) as u8,
+        mode,
+        body: stream::Push { stream, event }.to_bytes(),
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn texts(site: &mut Site, player: usize) -> Vec<String> {
 
 /// A module that publishes, finishes, attaches and detaches as it is told, and answers for `scores`.
 fn load(site: &mut Site, shard: u16, log: &Log) {
-    let mut exports = clients(&["publish", "one", "finish", "attach", "detach"]);
+    let mut exports = clients(&["publish", "flood", "one", "finish", "attach", "detach"]);
     exports.streams = vec![TopicClaim {
         topic: "scores/*".into(),
         ..TopicClaim::default()
@@ -104,6 +104,15 @@ fn run(context: &mut Context, export: &Export, log: &Log) -> cohnect_host::expor
                 "publish" => {
                     let mut entered = context.enter(HostFunction::StreamsPublish).unwrap();
                     entered.streams_publish(topic, item, reliable).unwrap();
+                }
+                "flood" => {
+                    for n in 0..900 {
+                        let mut entered = context.enter(HostFunction::StreamsPublish).unwrap();
+                        let item = format!("{rest} {n} {:1000}", "");
+                        entered
+                            .streams_publish(topic, item.into(), reliable)
+                            .unwrap();
+                    }
                 }
                 "one" => {
                     let mut entered = context.enter(HostFunction::StreamsPublishOne).unwrap();
@@ -389,4 +398,41 @@ fn streams_that_are_opened_and_closed_again_fill_no_handler() {
     send_under(&mut site, player, 0, open_body("scores/eu"));
     site.settle();
     assert_eq!(site.worker_mail.len(), 1, "what has ended counts no more");
+}
+
+#[test]
+fn a_stream_whose_item_finds_no_room_ends_and_says_so() {
+    with_shards(|shards| {
+        let mut site = Site::new(shards);
+        let log = Log::default();
+        load(&mut site, shards - 1, &log);
+        let (ada, bob) = (site.connect(0), site.connect(1));
+        let stream = site.ask(ada, STREAM, open_body("scores/quiet"));
+        site.settle();
+        // Both at once: 1.9 MB for one client.
+        for round in ["a", "b"] {
+            site.ask(
+                bob,
+                4,
+                body("m", "flood", format!("scores/quiet {round}").as_bytes()),
+            );
+        }
+        site.settle();
+        let seen = events(&mut site, ada);
+        let (last, items) = seen.split_last().unwrap();
+        assert_eq!(last.0, stream);
+        assert!(last.1.starts_with("end Err more waited"), "{}", last.1);
+        // What came before the end is complete.
+        let expected = (0..900).map(|n| ("a", n)).chain((0..900).map(|n| ("b", n)));
+        for ((_, text), (round, n)) in items.iter().zip(expected) {
+            assert!(text.starts_with(&format!("{round} {n} ")), "{round} {n}");
+        }
+        assert!((900..1_800).contains(&items.len()), "{}", items.len());
+        assert_eq!(log.take(), ["scores/quiet Other"]);
+        assert_eq!(site.directory.subscribers("scores/quiet"), 0);
+        // It is opened again and goes on.
+        assert_eq!(open(&mut site, ada, "scores/quiet").0, Outcome::Done);
+        tell(&mut site, "publish", "scores/quiet again");
+        assert_eq!(texts(&mut site, ada), ["again"]);
+    });
 }
