@@ -1,12 +1,12 @@
-//! A shard's replicas: their queues in order of arrival, what is due by itself, and the custodian's orders. It runs one call at a time, to its end, and
+//! A shard's replicas: their queues, what is due by itself, and the custodian's orders. It runs one call at a time, to its end, and
 //! hands the outcome and the effects for others to whoever drives it. It opens no socket, reads no clock and sends no mail of its own but the answers
 //! of calls that it can no longer run. A worker's replicas are driven by [`crate::worker`].
 
 mod aside;
 mod blame;
 pub(crate) mod body;
-mod budget;
 mod circuit;
+mod fair_queue;
 mod pulse;
 mod schedule;
 pub(crate) mod slot;
@@ -24,7 +24,7 @@ use cohnect_capabilities::mailbox::Place;
 use futures_util::FutureExt as _;
 
 use self::body::{Lane, ReplicaNumbers};
-use self::budget::Budget;
+use self::fair_queue::{FairQueue, Share};
 use self::slot::{Slot, Turn};
 use crate::context::Identity;
 use crate::deadline::{Running, TICK_PERIOD, Ticker};
@@ -62,12 +62,7 @@ pub struct Home {
     running: Option<Running>,
     seats: Vec<Option<Seat>>,
     index: BTreeMap<Address, u32>,
-    /// One entry for each queued call, in order of arrival.
-    order: VecDeque<u32>,
-    /// The same for replicas that have used their half of the shard; they wait behind the others.
-    behind: VecDeque<u32>,
-    /// Over which halves are counted.
-    window: u64,
+    turns: FairQueue,
     /// What starts, stops and swaps left, to be carried out by whoever asks next.
     finished: VecDeque<Finished>,
     numbers: Arc<ReplicaNumbers>,
@@ -81,18 +76,50 @@ pub struct Home {
 
 struct Seat {
     slot: Slot,
-    queue: VecDeque<Call>,
+    /// With the number of its arrival.
+    queue: VecDeque<(u64, Call)>,
     /// News that came to its turn while the circuit was open, or that no replica could be made for, to be told once there is one. The places that it
     /// holds bound it.
-    held: VecDeque<Call>,
-    budget: Budget,
+    held: VecDeque<(u64, Call)>,
+    share: Share,
+}
+
+impl Seat {
+    /// Queues a call behind the others.
+    fn push(&mut self, n: u32, call: Call, turns: &mut FairQueue) {
+        self.queue.push_back((turns.arrive(), call));
+        self.wait(n, turns);
+    }
+
+    /// Waits for its turn, if it has anything to do.
+    fn wait(&mut self, n: u32, turns: &mut FairQueue) {
+        if let Some((first, _)) = self.queue.front() {
+            turns.wait(n, &mut self.share, *first);
+        }
+    }
+
+    /// Queues what is due by itself, and what was held, once it may run.
+    fn queue_due(&mut self, n: u32, now: Now, turns: &mut FairQueue) {
+        let (slot, queue) = (&mut self.slot, &mut self.queue);
+        let to = slot.address.clone();
+        slot.poll(now, |export| {
+            queue.push_back((turns.arrive(), Call::own(to.clone(), export)));
+        });
+        if !self.held.is_empty() && !slot.circuit.is_open() {
+            // It came before everything that is in the queue.
+            while let Some(call) = self.held.pop_back() {
+                queue.push_front(call);
+            }
+        }
+        self.wait(n, turns);
+    }
 }
 
 impl core::fmt::Debug for Home {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Home")
             .field("id", &self.id)
-            .field("queued", &(self.order.len() + self.behind.len()))
+            .field("queued", &self.queued())
             .finish_non_exhaustive()
     }
 }
@@ -107,9 +134,7 @@ impl Home {
             running: None,
             seats: Vec::new(),
             index: BTreeMap::new(),
-            order: VecDeque::new(),
-            behind: VecDeque::new(),
-            window: 0,
+            turns: FairQueue::default(),
             finished: VecDeque::new(),
             numbers: Arc::new(ReplicaNumbers::new(id)),
             untold: Untold::default(),
@@ -124,7 +149,7 @@ impl Home {
         self.id
     }
 
-    /// Queues a call in order of arrival. What bounds the queue is the place that the call brings.
+    /// Queues a call. What bounds the queue is the place that the call brings.
     ///
     /// # Errors
     /// The call, with why it is not queued: `Unavailable` when the copy is not here, or while its circuit is open, unless it is news. Whoever sends a call
@@ -145,8 +170,7 @@ impl Home {
         if seat.slot.turn(&call.export) == Turn::Refuse {
             return Err((call, NotRun::Unavailable));
         }
-        seat.queue.push_back(call);
-        self.order.push_back(n);
+        seat.push(n, call, &mut self.turns);
         Ok(())
     }
 
@@ -167,23 +191,31 @@ impl Home {
         }
     }
 
-    /// Runs one queued call to its end: the first in order of arrival whose replica has not used its half of the shard, or the first at all.
+    /// Runs one queued call to its end: the first of the replica whose turn it is.
     pub fn run_next(&mut self, now: Now) -> Option<Finished> {
         self.now = now;
         if let Some(finished) = self.finished.pop_front() {
             return Some(finished);
         }
-        let (n, mut call) = loop {
-            let Some(n) = self.next_seat(now) else {
+        let (n, arrival, mut call) = loop {
+            let Some(n) = self.turns.next() else {
                 self.running = None;
                 return None;
             };
-            let seat = self.seats.get_mut(n as usize).and_then(Option::as_mut)?;
-            let call = seat.queue.pop_front()?;
+            let Some(seat) = self.seats.get_mut(n as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            FairQueue::turn(&mut seat.share);
+            let Some((arrival, call)) = seat.queue.pop_front() else {
+                continue;
+            };
             match seat.slot.turn(&call.export) {
-                Turn::Hold => seat.held.push_back(call),
+                Turn::Hold => {
+                    seat.held.push_back((arrival, call));
+                    seat.wait(n, &mut self.turns);
+                }
                 // What is refused is answered as what ran is.
-                Turn::Run | Turn::Refuse => break (n, call),
+                Turn::Run | Turn::Refuse => break (n, arrival, call),
             }
         };
         self.hold_ticker();
@@ -201,18 +233,16 @@ impl Home {
             &now,
         ));
         let ticks = self.ticker.ticks().wrapping_sub(tick);
-        if ticks > 0 {
-            seat.budget.charge(Budget::window(now.monotonic_us), ticks);
-        }
+        seat.share.charge(ticks);
         // A replica that was made for this call was judged by another budget.
         if ticks > 1 && lived {
             seat.slot.charge(ticks, self.seen.1, now);
         }
         let answer = core::mem::replace(&mut call.answer, Answer::Nobody);
         if ran.again {
-            seat.held.push_back(call);
+            seat.held.push_back((arrival, call));
         }
-        Self::queue_due(seat, n, now, &mut self.order);
+        seat.queue_due(n, now, &mut self.turns);
         Some(Finished {
             slot: SlotId(n),
             answer,
@@ -241,7 +271,7 @@ impl Home {
         self.now = now;
         for (n, seat) in self.seats.iter_mut().enumerate() {
             if let Some(seat) = seat {
-                Self::queue_due(seat, n as u32, now, &mut self.order);
+                seat.queue_due(n as u32, now, &mut self.turns);
             }
         }
     }
@@ -259,55 +289,19 @@ impl Home {
     /// Whether nothing is queued.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.order.is_empty() && self.behind.is_empty() && self.finished.is_empty()
+        self.turns.is_empty() && self.finished.is_empty()
     }
 
     /// How many calls are queued.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.order.len() + self.behind.len()
+        let seats = self.seats.iter().flatten();
+        seats.map(|seat| seat.queue.len()).sum()
     }
 
     fn hold_ticker(&mut self) {
         if self.running.is_none() {
             self.running = Some(self.ticker.running());
-        }
-    }
-
-    fn next_seat(&mut self, now: Now) -> Option<u32> {
-        let window = Budget::window(now.monotonic_us);
-        if window != self.window {
-            self.window = window;
-            if !self.behind.is_empty() {
-                self.behind.append(&mut self.order);
-                core::mem::swap(&mut self.behind, &mut self.order);
-            }
-        }
-        while let Some(n) = self.order.pop_front() {
-            let Some(seat) = self.seats.get_mut(n as usize).and_then(Option::as_mut) else {
-                continue;
-            };
-            if !seat.budget.is_spent(window) {
-                return Some(n);
-            }
-            self.behind.push_back(n);
-        }
-        self.behind.pop_front()
-    }
-
-    fn queue_due(seat: &mut Seat, n: u32, now: Now, order: &mut VecDeque<u32>) {
-        let (slot, queue) = (&mut seat.slot, &mut seat.queue);
-        let to = slot.address.clone();
-        slot.poll(now, |export| {
-            queue.push_back(Call::own(to.clone(), export));
-            order.push_back(n);
-        });
-        if !seat.held.is_empty() && !slot.circuit.is_open() {
-            // It came before everything that is in the queue.
-            while let Some(call) = seat.held.pop_back() {
-                queue.push_front(call);
-                order.push_back(n);
-            }
         }
     }
 
@@ -338,9 +332,9 @@ impl Home {
                     slot,
                     queue: VecDeque::new(),
                     held: VecDeque::new(),
-                    budget: Budget::default(),
+                    share: Share::default(),
                 };
-                Self::queue_due(&mut seat, n, now, &mut self.order);
+                seat.queue_due(n, now, &mut self.turns);
                 if let Some(place) = self.seats.get_mut(n as usize) {
                     *place = Some(seat);
                 }
@@ -363,7 +357,7 @@ impl Home {
         let mut effects = Vec::new();
         let outcome = at_once(seat.slot.switch(&install, &now, &mut effects));
         let identity = Arc::clone(seat.slot.identity());
-        Self::queue_due(seat, n, now, &mut self.order);
+        seat.queue_due(n, now, &mut self.turns);
         self.leave(n, identity, effects);
         drop(install.done.send(outcome));
     }
@@ -375,13 +369,12 @@ impl Home {
         let Some(mut seat) = self.seats.get_mut(n as usize).and_then(Option::take) else {
             return;
         };
-        self.order.retain(|other| *other != n);
-        self.behind.retain(|other| *other != n);
+        self.turns.forget(n);
         let mut effects = Vec::new();
         let began = self.ticker.ticks();
         let ticks = farewell(reason).as_micros() / TICK_PERIOD.as_micros();
         // What was held came before everything that is in the queue.
-        for mut call in seat.held.into_iter().chain(seat.queue) {
+        for (_, mut call) in seat.held.into_iter().chain(seat.queue) {
             if Slot::last_turn(&call.export) != Turn::Run {
                 staging.answer(call.answer, Answered::not_run(NotRun::Unavailable));
                 continue;
@@ -409,8 +402,7 @@ impl Home {
             let slot = &seat.slot;
             match news(&slot.address, slot.exports(), slot.told(), event) {
                 Some(Ok(call)) => {
-                    seat.queue.push_back(call);
-                    self.order.push_back(n as u32);
+                    seat.push(n as u32, call, &mut self.turns);
                 }
                 Some(Err(untold)) => {
                     let module = &slot.address.module;
