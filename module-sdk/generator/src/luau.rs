@@ -1,5 +1,5 @@
 //! The type definitions of `module-sdk/luau`: one file per interface, for luau-lsp and luau-analyze. What a script passes may leave out what is zero; what it
-//! gets is complete.
+//! gets is complete. Fields are `read`: a table that is passed fits where each of its fields does, `{ reply = "no" }` where a payload may be a buffer, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 use wit_parser::{Function, FunctionKind, Handle, Record, Type, TypeDefKind, TypeId, Variant};
 
 use crate::contract::{Contract, camel, snake};
+
+mod special;
 
 /// Whether a value goes from the script to the host, or the other way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,7 +125,7 @@ pub(crate) fn definition(contract: &Contract, ways: &Ways, interface: &str) -> R
     };
     let mut body = String::new();
     if interface == "types" {
-        body.push_str(&special(contract)?);
+        body.push_str(&special::head(contract)?);
     }
     let data = contract.interface(interface)?;
     for (name, id) in &data.types {
@@ -154,55 +156,6 @@ pub(crate) fn definition(contract: &Contract, ways: &Ways, interface: &str) -> R
         text.push_str("\n-- Types only.\nreturn {}\n");
     }
     Ok(text)
-}
-
-/// What stands at the head of `types`.
-fn special(contract: &Contract) -> Result<String> {
-    let types = contract.interface("types")?;
-    let TypeDefKind::Variant(errors) = &contract.def(types.types["error"]).kind else {
-        bail!("the contract's error is a variant");
-    };
-    let kinds: Vec<_> = errors
-        .cases
-        .iter()
-        .map(|case| format!("\n\t| \"{}\"", snake(&case.name)))
-        .collect();
-    Ok(format!(
-        r#"
--- A client's id: the text of a UUID.
-export type ClientId = string
--- A server's id: the text of a UUID.
-export type InstanceId = string
--- The modules' own begin at 0x0100.
-export type Opcode = number
--- Bytes to be passed; what arrives is always a string.
-export type Payload = string | buffer
--- Seconds since the Unix epoch, exact to the microsecond.
-export type Timestamp = number
--- Seconds, exact to the microsecond.
-export type Duration = number
--- A value of configuration, flags, labels and log fields.
-export type Scalar = boolean | number | string | buffer
-
-export type ErrorKind ={}
-
--- Why something did not happen. Compare `kind`, or the whole with a constant of `errors`.
-export type Error = {{
-	kind: ErrorKind,
-	message: string,
-	-- Of `failed`: the module's own code. Of `other`: text, for SQL the SQLSTATE.
-	code: any,
-	-- Of `limit_exceeded`: which limit, what it allows, what was asked for.
-	what: string?,
-	allowed: number?,
-	requested: number?,
-}}
-
--- What a handler refuses with: an error as it came, its own code and text, or a case by name.
-export type Problem = Error | {{ code: number?, message: string? }} | ErrorKind
-"#,
-        kinds.concat()
-    ))
 }
 
 struct Writer<'a> {
@@ -262,7 +215,7 @@ impl Writer<'_> {
                 let flags: Vec<_> = flags
                     .flags
                     .iter()
-                    .map(|flag| format!("{}: boolean?", snake(&flag.name)))
+                    .map(|flag| format!("read {}: boolean?", snake(&flag.name)))
                     .collect();
                 format!("{{ {} }}", flags.join(", "))
             }
@@ -284,15 +237,15 @@ impl Writer<'_> {
             };
             writeln!(
                 text,
-                "\t{}: {}{optional},",
+                "\tread {}: {}{optional},",
                 snake(&field.name),
                 grouped(&ty, optional)
             )?;
         }
         if self.contract.home(id) == Some(("action", "request")) {
-            text.push_str("\t-- Refuses the request with `denied` where no client called.\n\tclient: types.Client,\n");
+            text.push_str("\t-- Refuses the request with `denied` where no client called.\n\tread client: types.Client,\n");
             text.push_str(
-                "\t-- Refuses the request with `denied` where no user called.\n\tuser: string,\n",
+                "\t-- Refuses the request with `denied` where no user called.\n\tread user: string,\n",
             );
         }
         text.push('}');
@@ -320,7 +273,12 @@ impl Writer<'_> {
                 let Some(ty) = &case.ty else { continue };
                 text.push_str(&comment(&case.docs.contents, "\t"));
                 let ty = self.ty(ty, way)?;
-                writeln!(text, "\t{}: {}?,", snake(&case.name), grouped(&ty, "?"))?;
+                writeln!(
+                    text,
+                    "\tread {}: {}?,",
+                    snake(&case.name),
+                    grouped(&ty, "?")
+                )?;
             }
             text.push('}');
             return Ok(text);
@@ -330,7 +288,12 @@ impl Writer<'_> {
             write!(text, "\n\t| ")?;
             match &case.ty {
                 None => write!(text, "\"{}\"", snake(&case.name))?,
-                Some(ty) => write!(text, "{{ {}: {} }}", snake(&case.name), self.ty(ty, way)?)?,
+                Some(ty) => write!(
+                    text,
+                    "{{ read {}: {} }}",
+                    snake(&case.name),
+                    self.ty(ty, way)?
+                )?,
             }
         }
         Ok(text)
