@@ -30,7 +30,7 @@ pub struct Config {
     /// `[flags]`: feature flags.
     pub flags: FlagsConfig,
     /// `[secrets]`: what modules read with the grant `secret:NAME`. Each is `{ file = "…" }` or `{ env = "…" }`; never a value, so that none is ever printed or
-    /// checked in.
+    /// checked in. `serve` starts only if each of them is there and not empty; in `dev`, modules find absent what is not.
     pub secrets: BTreeMap<String, SecretConfig>,
     /// `[log]`: what the server says of itself.
     pub log: LogConfig,
@@ -159,7 +159,7 @@ pub struct FlagsConfig {
     expecting = "a secret is { file = \"…\" } or { env = \"…\" }"
 )]
 pub enum SecretConfig {
-    /// In a file; a line break at its end does not count.
+    /// In a file; line breaks at its end do not count.
     File {
         /// Which, from the configuration's folder.
         file: PathBuf,
@@ -177,13 +177,21 @@ impl SecretConfig {
     /// # Errors
     /// Why it has none; without it.
     pub fn value(&self) -> Result<String, String> {
-        match self {
+        let value = match self {
             Self::File { file } => std::fs::read_to_string(file)
                 .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
                 .map_err(|e| format!("{} cannot be read: {e}", file.display())),
             Self::Environment { env } => std::env::var(env)
                 .map_err(|_| format!("the environment has no {env}, or it is no text")),
+        }?;
+        // A service that was set up by half leaves just that: what is compared with it would fit everybody who sends nothing.
+        if value.is_empty() {
+            return Err(match self {
+                Self::File { file } => format!("{} is empty", file.display()),
+                Self::Environment { env } => format!("{env} is empty in the environment"),
+            });
         }
+        Ok(value)
     }
 }
 
@@ -407,6 +415,25 @@ mod tests {
             "{}",
             missing[1]
         );
+    }
+
+    #[test]
+    fn an_empty_secret_is_as_good_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cohnect.toml");
+        for content in ["", "\n", "\r\n\n"] {
+            std::fs::write(folder.path().join("key"), content).unwrap();
+            std::fs::write(&file, "[secrets]\n\nkey = { file = \"key\" }\n").unwrap();
+            let config = Config::read(&file).unwrap();
+            let missing = config.check_secrets(&file);
+            let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            let key = folder.path().join("key");
+            let said = format!("{}:3: `key`: {} is empty", file.display(), key.display());
+            assert_eq!(missing, [said], "{content:?}");
+        }
+        std::fs::write(folder.path().join("key"), " \n").unwrap();
+        let config = Config::read(&file).unwrap();
+        assert_eq!(config.secrets["key"].value().as_deref(), Ok(" "));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod config;
 mod control;
 mod ending;
 pub mod keys;
+pub mod lock;
 mod output;
 pub mod ready;
 pub mod run;

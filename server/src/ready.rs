@@ -47,14 +47,6 @@ impl Ready {
             .with_context(|| format!("{} is no ready file of a cohnect server", file.display()))
     }
 
-    /// Whether the server that wrote the file still runs, as far as the system tells: its process is there and has its name.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.pid != std::process::id()
-            && std::fs::read_to_string(format!("/proc/{}/comm", self.pid))
-                .is_ok_and(|name| name.trim() == "cohnect")
-    }
-
     /// Whether the server that wrote the file has certainly ended: the system knows its processes, and this one is not there or is another program.
     #[must_use]
     pub fn is_gone(&self) -> bool {

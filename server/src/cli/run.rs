@@ -1,6 +1,6 @@
 //! `cohnect dev` and `cohnect serve`: reads the configuration, starts a server, and says to people what went wrong if it does not start.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -9,10 +9,13 @@ use cohnect_engine::Policy;
 use crate::cli::exit::{Usage, code_of};
 use crate::cli::{Dev, Serve};
 use crate::config::{Config, HOMES_MAX};
+use crate::lock;
 use crate::output;
-use crate::ready::Ready;
 use crate::run::{Manner, run};
 use crate::telemetry::{self, Log};
+
+/// Where a server for development says how it is reached, from where it was started.
+const OWN: &str = ".cohnect";
 
 /// `cohnect dev`
 pub(crate) fn dev(dev: &Dev) -> ExitCode {
@@ -59,14 +62,8 @@ fn start_dev(dev: &Dev, log: &mut Option<Log>) -> anyhow::Result<()> {
     }
     server.shards = dev.shards.map(u64::from).or(server.shards).or(Some(1));
     server.workers = dev.workers.map(u64::from).or(server.workers).or(Some(1));
-    let own = PathBuf::from(".cohnect/server.json");
-    if let Some(other) = Ready::read(&own).ok().filter(Ready::is_running) {
-        bail!(
-            "a server (process {}) runs in this folder already and answers on {}; end it first, or start this one in another folder",
-            other.pid,
-            other.udp
-        );
-    }
+    // The modules' databases lie in one folder, the file by which commands find the server in the other; most often they are the same.
+    let _locks = lock::take_all(&[server.data_dir.as_path(), Path::new(OWN)])?;
     *log = Some(telemetry::start(&config.log, true)?);
     for missing in config.check_secrets(&dev.dir.join("cohnect.toml")) {
         tracing::warn!("{missing}; modules find this secret absent");
@@ -77,7 +74,7 @@ fn start_dev(dev: &Dev, log: &mut Option<Log>) -> anyhow::Result<()> {
             config.server.listen
         );
     }
-    let ready_files = core::iter::once(own)
+    let ready_files = core::iter::once(Path::new(OWN).join("server.json"))
         .chain(dev.ready_file.clone())
         .collect();
     run(
@@ -123,6 +120,7 @@ fn start_serve(serve: &Serve, log: &mut Option<Log>) -> anyhow::Result<()> {
     server.workers = server
         .workers
         .or_else(|| Some((cores / 4).clamp(1, HOMES_MAX)));
+    let _locks = lock::take_all(&[&server.data_dir])?;
     *log = Some(telemetry::start(&config.log, false)?);
     tracing::warn!("clients are admitted without a token ([access] anonymous = true)");
     let ready_files = serve.ready_file.clone().into_iter().collect();
