@@ -282,6 +282,43 @@ fn a_secret_without_a_value_is_absent_and_said_where_people_develop_and_refused_
     let said = run(&["serve", "--config", own.to_str().expect("text")]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains(complaint), "{said:?}");
+    let set_but_empty: Said = Command::new(binary())
+        .args(["serve", "--config"])
+        .arg(&own)
+        .env("NO_SUCH_SECRET_OF_COHNECT", "")
+        .output()
+        .expect("it runs")
+        .into();
+    assert_eq!(set_but_empty.code, 1, "{set_but_empty:?}");
+    let complaint = "cohnect.toml:6: `key`: NO_SUCH_SECRET_OF_COHNECT is empty in the environment";
+    assert!(set_but_empty.err.contains(complaint), "{set_but_empty:?}");
+}
+
+#[test]
+fn a_folder_has_one_server_wherever_the_second_is_started() {
+    let configuration = "[server]\nlisten = \"127.0.0.1:0\"\n[access]\nanonymous = true\n";
+    let server = Server::dev(&[("../cohnect.toml", configuration)], &[]);
+    let own = server.folder().to_str().expect("text");
+    let file = server.folder().join("cohnect.toml");
+    let file = file.to_str().expect("text");
+    let elsewhere = tempfile::tempdir().expect("there is room");
+    for arguments in [&["dev", own][..], &["serve", "--config", file]] {
+        for here in [elsewhere.path(), server.folder()] {
+            let said: Said = Command::new(binary())
+                .args(arguments)
+                .current_dir(here)
+                .output()
+                .expect("it runs")
+                .into();
+            assert_eq!(said.code, 1, "{arguments:?}: {said:?}");
+            let process = format!("(process {})", server.pid());
+            for part in [&process, "/.cohnect;"] {
+                assert!(said.err.contains(part), "{part}: {said:?}");
+            }
+        }
+    }
+    let found = server.cohnect(&["get", "nothing"]);
+    assert_eq!(found.code, 1, "the first still answers: {found:?}");
 }
 
 #[test]

@@ -51,7 +51,8 @@ pub struct ServerConfig {
     pub workers: Option<u64>,
     /// The folder of the modules, from this file's. Default `modules`.
     pub modules_dir: PathBuf,
-    /// The folder for databases and compiled components, from this file's; made if it is not there. Default `.cohnect`.
+    /// The folder for databases and compiled components, from this file's; made if it is not there. Default `.cohnect`. One server
+    /// alone may use it; a second is refused.
     pub data_dir: PathBuf,
     /// The file of the server's secret key, from this file's. Default `.cohnect/server.key`, made at the first start. Clients pin its public half.
     pub key_file: PathBuf,
