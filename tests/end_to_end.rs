@@ -129,11 +129,44 @@ fn a_clients_tags_stand_with_a_tilde() {
     let server = Server::dev(&[], &[]);
     let said = server.cohnect(&["tags", "add", "lfg", "eu"]);
     assert_eq!((said.code, said.out.trim()), (0, "~eu\n~lfg"), "{said:?}");
-    assert_eq!(
-        server.cohnect(&["tags", "add", "no spaces"]).code,
-        2,
-        "it is refused before it is sent"
-    );
+}
+
+#[test]
+fn an_argument_without_its_form_is_refused_before_anything_is_sent() {
+    let long = "k".repeat(256);
+    for (arguments, parts) in [
+        (
+            &["tags", "add", "lfg", "no spaces"][..],
+            ["'no spaces' for '[TAGS]...'", "1 to 64 of A-Z a-z"],
+        ),
+        (
+            &["broadcast", "news", "x", "--tagged", "red &"],
+            ["'red &' for '--tagged <EXPR>'", "such as `team/red & "],
+        ),
+        (&["get", ""], ["'<KEY>'", "1 to 255 would be right"]),
+        (
+            &["get", "k", "--scope", ""],
+            ["'--scope <SCOPE>'", "1 to 255"],
+        ),
+        (&["set", &long, "v"], ["'<KEY>'", "it has 256 bytes"]),
+        (
+            &["set", "k", "v", "--expected", "new"],
+            ["'new' for '--expected <VERSION>'", "no whole number"],
+        ),
+        (&["stream", ""], ["'<TOPIC>'", "1 to 255 would be right"]),
+        (
+            &["send", "1", "x"],
+            ["'1' for '<OPCODE>'", "0x0100 to 0xFFFF"],
+        ),
+    ] {
+        // Nothing listens there: what has no form is not even looked for.
+        let nowhere = ["--server", "127.0.0.1:1", "--key", "00"];
+        let said = run(&[arguments, &nowhere].concat());
+        assert_eq!(said.code, 2, "{arguments:?}: {said:?}");
+        for part in parts {
+            assert!(said.err.contains(part), "{part}: {said:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and which file carries it out. It owns no behaviour of its own.
 
+mod argument;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod client;
@@ -157,7 +158,7 @@ pub struct Connection {
     #[arg(long)]
     pub json: bool,
     /// How many seconds to wait for the connection, and for the answer.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = argument::seconds)]
     pub timeout: core::time::Duration,
     /// Keep this client's key in a file, so that it is the same client each time; made if it is not there.
     #[arg(long, value_name = "FILE")]
@@ -168,8 +169,10 @@ pub struct Connection {
 #[derive(Debug, Args)]
 pub struct Call {
     /// The module.
+    #[arg(value_parser = argument::name)]
     pub module: String,
     /// Its action.
+    #[arg(value_parser = argument::name)]
     pub action: String,
     /// The input: text, `@FILE`, or `-` for standard input.
     #[arg(default_value = "")]
@@ -186,13 +189,13 @@ pub struct Call {
 #[derive(Debug, Args)]
 pub struct Send {
     /// The opcode, such as `0x0123` or `291`; modules have those from 0x0100 on.
-    #[arg(value_parser = opcode)]
+    #[arg(value_parser = argument::opcode)]
     pub opcode: u16,
     /// The body: text, `@FILE`, or `-` for standard input.
     #[arg(default_value = "")]
     pub payload: String,
     /// The command version.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = argument::command_version)]
     pub command_version: u8,
     #[command(flatten)]
     #[expect(
@@ -206,9 +209,10 @@ pub struct Send {
 #[derive(Debug, Args)]
 pub struct Get {
     /// The key.
+    #[arg(value_parser = argument::name)]
     pub key: String,
     /// `shared`, `mine` (ends with the command's session), or the name of a scope.
-    #[arg(long, default_value = "shared")]
+    #[arg(long, default_value = "shared", value_parser = argument::name)]
     pub scope: String,
     #[command(flatten)]
     #[expect(
@@ -222,6 +226,7 @@ pub struct Get {
 #[derive(Debug, Args)]
 pub struct Set {
     /// The key.
+    #[arg(value_parser = argument::name)]
     pub key: String,
     /// The value: text, `@FILE`, or `-` for standard input.
     #[arg(required_unless_present = "delete", conflicts_with = "delete")]
@@ -230,10 +235,10 @@ pub struct Set {
     #[arg(long)]
     pub delete: bool,
     /// Only if the version is this one; 0: only if the key is absent.
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = argument::version)]
     pub expected: Option<u64>,
     /// `shared`, `mine` (ends with the command's session), or the name of a scope.
-    #[arg(long, default_value = "shared")]
+    #[arg(long, default_value = "shared", value_parser = argument::name)]
     pub scope: String,
     #[command(flatten)]
     #[expect(
@@ -261,6 +266,7 @@ pub struct Tags {
     #[arg(value_enum)]
     pub mode: TagsMode,
     /// The tags.
+    #[arg(value_parser = argument::tag)]
     pub tags: Vec<String>,
     #[command(flatten)]
     #[expect(
@@ -274,12 +280,13 @@ pub struct Tags {
 #[derive(Debug, Args)]
 pub struct Stream {
     /// The topic.
+    #[arg(value_parser = argument::name)]
     pub topic: String,
     /// What to say when opening it: text, `@FILE`, or `-` for standard input.
     #[arg(default_value = "")]
     pub arguments: String,
     /// End after this many items or broadcasts.
-    #[arg(long)]
+    #[arg(long, value_parser = argument::count)]
     pub count: Option<u64>,
     #[command(flatten)]
     #[expect(
@@ -293,6 +300,7 @@ pub struct Stream {
 #[derive(Debug, Args)]
 pub struct Broadcast {
     /// The topic.
+    #[arg(value_parser = argument::name)]
     pub topic: String,
     /// The payload: text, `@FILE`, or `-` for standard input.
     pub payload: String,
@@ -300,7 +308,7 @@ pub struct Broadcast {
     #[arg(long, conflicts_with = "tagged")]
     pub everyone: bool,
     /// To the clients that match this tag expression.
-    #[arg(long, value_name = "EXPR")]
+    #[arg(long, value_name = "EXPR", value_parser = argument::tag_expression)]
     pub tagged: Option<String>,
     /// Not to this client itself.
     #[arg(long)]
@@ -326,13 +334,13 @@ pub struct Bench {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub in_flight: Option<u32>,
     /// How many seconds each row is measured.
-    #[arg(long, default_value = "3", value_parser = row_time)]
+    #[arg(long, default_value = "3", value_parser = argument::row_time)]
     pub seconds: core::time::Duration,
     /// Only these rows, with commas between them.
     #[arg(long, value_name = "ROWS", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(cohnect_benches::ROWS))]
     pub only: Vec<String>,
     /// What the clients' keys are drawn from; by default a fresh number, which is printed.
-    #[arg(long)]
+    #[arg(long, value_parser = argument::count)]
     pub seed: Option<u64>,
     /// Measure a server that runs already on this machine and has the modules of `benches/modules`; rows that need another one are left out.
     #[arg(long, value_name = "READY_FILE")]
@@ -359,32 +367,4 @@ pub fn carry_out(cli: Cli) -> ExitCode {
         Command::Bench(bench) => bench::bench(&bench),
         Command::Doctor => doctor::doctor(),
     }
-}
-
-/// Rows end, whatever is asked for.
-fn row_time(text: &str) -> Result<core::time::Duration, String> {
-    seconds(text).and_then(|time| {
-        if time.as_secs_f64() <= 600.0 {
-            Ok(time)
-        } else {
-            Err("a row takes at most 600 seconds".into())
-        }
-    })
-}
-
-/// An opcode that modules may claim.
-fn opcode(text: &str) -> Result<u16, String> {
-    text.strip_prefix("0x")
-        .map_or_else(|| text.parse(), |digits| u16::from_str_radix(digits, 16))
-        .ok()
-        .filter(|number| cohnect_client::Opcode(*number).belongs_to_modules())
-        .ok_or_else(|| format!("`{text}` is no opcode of modules; those are 0x0100 to 0xFFFF"))
-}
-
-fn seconds(text: &str) -> Result<core::time::Duration, String> {
-    text.parse::<f64>()
-        .ok()
-        .and_then(|seconds| core::time::Duration::try_from_secs_f64(seconds).ok())
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| format!("`{text}` is no number of seconds above 0"))
 }
