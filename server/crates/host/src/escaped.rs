@@ -5,7 +5,10 @@ use core::fmt::{self, Display, Write};
 
 use crate::limits::LOG_BYTES_MAX;
 
-/// Shows what is inside with its control characters escaped, its further lines indented, and no more of it than one line of the log may have
+/// What stands before each further line. A bar, since records are indented, too: their times begin with spaces.
+const CONTINUED: &str = "\n    | ";
+
+/// Shows what is inside with its control characters escaped, a bar before its further lines, and no more of it than one line of the log may have
 /// ([`LOG_BYTES_MAX`]): a module repeats what clients send, as often as they send it.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<T>(pub T);
@@ -16,7 +19,7 @@ pub struct OneLine<T>(pub T);
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_on(f, &self.0, "\n    ")
+        write_on(f, &self.0, CONTINUED)
     }
 }
 
@@ -90,8 +93,20 @@ mod tests {
     fn a_module_cannot_forge_a_line_or_colour_the_console() {
         assert_eq!(
             Escaped("a\u{1b}[31m\rb\nERROR c").to_string(),
-            "a\\u{1b}[31m\\rb\n    ERROR c"
+            "a\\u{1b}[31m\\rb\n    | ERROR c"
         );
+    }
+
+    #[test]
+    fn no_further_line_begins_as_a_record_does() {
+        let text =
+            "a\n   0.5s  INFO loaded\n2026-01-01T00:00:00Z ERROR b\n\n\r\n{\"level\":\"INFO\"}\n";
+        let shown = Escaped(text).to_string();
+        assert_eq!(shown.lines().count(), 7, "{shown}");
+        for line in shown.lines().skip(1) {
+            // Times, of either format, and JSON objects begin otherwise.
+            assert!(line.starts_with("    | "), "{line:?}");
+        }
     }
 
     #[test]
