@@ -28,7 +28,7 @@ use crate::escaped::Escaped;
 use crate::export::{ServerEvent, StartReason, StopReason};
 use crate::home::body::{Lane, ReplicaNumbers};
 use crate::home::news;
-use crate::home::slot::Slot;
+use crate::home::slot::{Slot, Turn};
 use crate::mail::{Address, Answer, Answered, Call, HomeId, Mail, NotRun, Post, Relay, Waker};
 use crate::now::{Clock, Now};
 use crate::order::{Install, Order};
@@ -220,16 +220,16 @@ impl Shared {
             self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
             return;
         };
-        if !station.code().healthy.load(Ordering::Relaxed) {
-            if call.export.is_news() {
-                station.hold(call);
-                return;
+        // Its replicas have a circuit each; what they have in common is whether the copy is well.
+        let well = station.code().healthy.load(Ordering::Relaxed);
+        match Turn::of(well, &call.export) {
+            Turn::Run => {
+                station.push(call);
+                self.staff(&station);
             }
-            self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
-            return;
+            Turn::Hold => station.hold(call),
+            Turn::Refuse => self.answer(call.answer, Answered::not_run(NotRun::Unavailable)),
         }
-        station.push(call);
-        self.staff(&station);
     }
 
     /// Looks again whether copies need further replicas, if one was not made for want of room.

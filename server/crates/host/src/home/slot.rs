@@ -45,6 +45,19 @@ pub(crate) enum Turn {
     Refuse,
 }
 
+impl Turn {
+    /// What becomes of a call: while the copy is not well nothing runs, and what happens once waits until it is.
+    pub(crate) const fn of(well: bool, export: &Export) -> Self {
+        if well {
+            Self::Run
+        } else if export.is_news() {
+            Self::Hold
+        } else {
+            Self::Refuse
+        }
+    }
+}
+
 /// One replica's seat in its home.
 pub(crate) struct Slot {
     pub(crate) address: Address,
@@ -146,15 +159,9 @@ impl Slot {
         Ok(slot)
     }
 
-    /// What becomes of a call: while the circuit is open nothing runs, and what happens once waits for it to close.
+    /// What becomes of a call of this replica, whose circuit says whether it is well.
     pub(crate) const fn turn(&self, export: &Export) -> Turn {
-        if !self.circuit.is_open() {
-            Turn::Run
-        } else if export.is_news() {
-            Turn::Hold
-        } else {
-            Turn::Refuse
-        }
+        Turn::of(!self.circuit.is_open(), export)
     }
 
     /// What becomes of a call that waits for a replica that goes: what has happened it still hears, that it goes among it.
