@@ -123,7 +123,9 @@ impl Default for SessionConfig {
     }
 }
 
-/// `[database.NAME]`
+/// `[database.NAME]`. A statement ends at its time limit, but for one that searches full text by an expression of some ten thousand terms and more: it holds its
+/// connection until it has ended, and the database is *busy* where two of them do. What modules bind to MATCH is bounded (16 KiB); what they put together in
+/// SQL is not.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table with `file`")]
 pub struct DatabaseConfig {

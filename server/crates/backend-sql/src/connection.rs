@@ -141,14 +141,16 @@ impl Connection {
     /// Reads the statement without running it.
     ///
     /// # Errors
-    /// SQLite, the gate or our own rules refuse it.
-    pub(crate) async fn read(&mut self, text: &str, given: usize) -> Result<Statement> {
+    /// SQLite, the gate or our own rules refuse it, or it with these parameters.
+    pub(crate) async fn read(&mut self, text: &str, params: &[Value]) -> Result<Statement> {
         statement::check_text(text)?;
         let mut patience = Patience::default();
         loop {
             match self.parse(text).await {
                 Ok(parsed) => {
-                    return statement::of(text.into(), parsed, given, &self.gate);
+                    let statement = statement::of(text.into(), parsed, params.len(), &self.gate)?;
+                    statement.check(params)?;
+                    return Ok(statement);
                 }
                 // Reading the schema needs the file's lock.
                 Err(Failure::Busy) if !self.gate.is_interrupted() => patience.pause().await,
@@ -163,7 +165,7 @@ impl Connection {
     /// As the contract says.
     pub(crate) async fn query(&mut self, text: &str, params: &[Value]) -> Result<Seen> {
         let arguments = value::arguments(params)?;
-        let statement = self.read(text, params.len()).await?;
+        let statement = self.read(text, params).await?;
         if self.lane == Lane::Read && !statement.reads_only {
             return Ok(Seen::Writes);
         }
@@ -194,7 +196,7 @@ impl Connection {
     /// As the contract says.
     pub(crate) async fn execute(&mut self, text: &str, params: &[Value]) -> Result<u64> {
         let arguments = value::arguments(params)?;
-        let statement = self.read(text, params.len()).await?;
+        let statement = self.read(text, params).await?;
         self.change(&statement, arguments).await
     }
 
@@ -216,13 +218,14 @@ impl Connection {
             )));
         }
         self.begin().await?;
-        let statement = self.read(text, first.len()).await?;
+        let statement = self.read(text, first).await?;
         let mut changed = 0;
         for set in sets {
             // A short statement is over before its interrupt is asked for, so a long batch asks between them.
             if self.gate.is_interrupted() {
                 return Err(Error::Timeout);
             }
+            statement.check(set)?;
             changed += self.change(&statement, value::arguments(set)?).await?;
         }
         self.commit().await?;

@@ -121,7 +121,7 @@ async fn prepare(
     params: &[Value],
 ) -> Result<(Statement, SqliteArguments)> {
     let arguments = value::arguments(params)?;
-    let statement = connection.read(text, params.len()).await?;
+    let statement = connection.read(text, params).await?;
     if !statement.reads_only {
         return Err(Error::invalid(
             "a cursor reads; use `query` for a statement that writes and returns rows",

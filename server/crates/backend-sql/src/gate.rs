@@ -24,6 +24,8 @@ pub(crate) struct Gate {
     changes_schema: AtomicBool,
     /// The schema may become larger.
     grows_schema: AtomicBool,
+    /// Text is searched with MATCH.
+    searches: AtomicBool,
     brake: Brake,
 }
 
@@ -43,6 +45,7 @@ impl Gate {
         self.changes_rows.store(false, Ordering::Release);
         self.changes_schema.store(false, Ordering::Release);
         self.grows_schema.store(false, Ordering::Release);
+        self.searches.store(false, Ordering::Release);
     }
 
     /// Whether the next statements are ours.
@@ -118,13 +121,18 @@ impl Gate {
         self.grows_schema.load(Ordering::Acquire)
     }
 
+    /// The last statement searches text with MATCH.
+    pub(crate) fn searches(&self) -> bool {
+        self.searches.load(Ordering::Acquire)
+    }
+
     /// Whether the action may be compiled; `first` and `second` are what SQLite says about it.
     pub(crate) fn judge(&self, action: i32, first: Option<&str>, second: Option<&str>) -> bool {
         // A compilation ends soonest at its next action: SQLite itself looks less often.
         if self.is_interrupted() {
             return false;
         }
-        self.note(action, first);
+        self.note(action, first, second);
         let allowed = self.host.load(Ordering::Acquire) || allows(action, first, second);
         if !allowed {
             self.refused.store(action, Ordering::Release);
@@ -132,8 +140,14 @@ impl Gate {
         allowed
     }
 
-    fn note(&self, action: i32, first: Option<&str>) {
+    fn note(&self, action: i32, first: Option<&str>, second: Option<&str>) {
         match action {
+            // `a MATCH b` is compiled into `match(b, a)`.
+            ffi::SQLITE_FUNCTION
+                if second.is_some_and(|name| name.eq_ignore_ascii_case("match")) =>
+            {
+                self.searches.store(true, Ordering::Release);
+            }
             // A definition is compiled into changes of SQLite's own tables.
             ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE | ffi::SQLITE_DELETE
                 if !first.is_some_and(|table| table.starts_with("sqlite_")) =>
@@ -300,6 +314,17 @@ mod tests {
             gate.is_interrupted(),
             "what nobody waits for ends all the same"
         );
+    }
+
+    #[test]
+    fn a_search_is_noticed_until_the_next_statement() {
+        let gate = Gate::default();
+        gate.judge(ffi::SQLITE_FUNCTION, None, Some("count"));
+        assert!(!gate.searches());
+        gate.judge(ffi::SQLITE_FUNCTION, None, Some("match"));
+        assert!(gate.searches());
+        gate.reset();
+        assert!(!gate.searches());
     }
 
     #[test]

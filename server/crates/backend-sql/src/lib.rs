@@ -7,6 +7,10 @@
 //! VACUUM, ANALYZE, PRAGMA, loaded extensions, temporary objects) or handles transactions by its text. Every statement has a time limit; when it passes, or the
 //! future is dropped, the statement is interrupted and the connection comes back clean. A write that ends in `timeout` may have happened.
 //!
+//! One thing is not interrupted: SQLite's reading of an expression for full text. What is bound to a statement with MATCH is bounded; an expression that SQL
+//! itself makes up (`words MATCH replace(…)`), or that is not written with MATCH (`words = $1`, `words($1)`), is not, and may hold its connection for minutes.
+//! The database is *busy* from the second such connection on, until they have ended.
+//!
 //! # What a database may grow to
 //! The file is bounded (`size_max_mib`), and so are its log, its schema, the temporary files and the memory of the process that SQLite uses. The log is cut
 //! after each checkpoint; while a reader keeps it from that and it is longer than 256 MiB, writes are `busy`.
@@ -76,6 +80,9 @@ pub const RESULT_BYTES_MAX: usize = 4 << 20;
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a statement's text; longer ones are data that should have been parameters.
 pub const STATEMENT_BYTES_MAX: usize = 64 << 10;
+/// Bytes of one parameter of a statement with MATCH. SQLite reads an expression for full text in a time that grows with the square of its terms, and looks
+/// at no interrupt meanwhile: a tenth of a second for these, minutes for the longest value. What people type into a search is far shorter.
+pub const MATCH_BYTES_MAX: usize = 16 << 10;
 /// Parameters of one statement.
 pub const PARAMETERS_MAX: usize = 1_000;
 /// Bytes of one statement's parameters together.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use cohnect_capabilities::db::Value;
 use cohnect_capabilities::{Error, Result};
 
-use crate::STATEMENT_BYTES_MAX;
 use crate::authorizer::{Parsed, Shape};
 use crate::gate::Gate;
-use crate::value::Kind;
+use crate::value::{Kind, weight};
+use crate::{MATCH_BYTES_MAX, STATEMENT_BYTES_MAX};
 
 /// A statement that may run.
 #[derive(Clone, Debug)]
@@ -24,6 +25,25 @@ pub(crate) struct Statement {
     pub counts_rows: bool,
     /// It may make the schema larger.
     pub grows_schema: bool,
+    /// It searches text, with what a parameter may hold.
+    pub searches: bool,
+}
+
+impl Statement {
+    /// Refuses parameters that are each within their limits, and too long for this statement.
+    ///
+    /// # Errors
+    /// It searches text, and one of them is longer than an expression for that may be.
+    pub(crate) fn check(&self, params: &[Value]) -> Result<()> {
+        match params.iter().map(weight).max() {
+            Some(found) if self.searches && found > MATCH_BYTES_MAX => Err(Error::limit(
+                "match-bytes",
+                MATCH_BYTES_MAX as u64,
+                found as u64,
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// Refuses a text that must not even be compiled.
@@ -76,6 +96,7 @@ pub(crate) fn of(text: Arc<str>, parsed: Parsed, given: usize, gate: &Gate) -> R
         reads_only: shape.reads_only,
         counts_rows: gate.counts_rows(),
         grows_schema: gate.grows_schema(),
+        searches: gate.searches(),
     })
 }
 

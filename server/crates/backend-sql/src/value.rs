@@ -206,7 +206,7 @@ fn is_decimal(text: &str) -> bool {
         && text.parse::<f64>().is_ok()
 }
 
-fn weight(value: &Value) -> usize {
+pub(crate) fn weight(value: &Value) -> usize {
     match value {
         Value::Null | Value::Boolean(_) => 1,
         Value::Integer(_) | Value::Real(_) | Value::Timestamp(_) => 8,

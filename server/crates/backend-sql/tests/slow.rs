@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::path::Path;
 use std::time::Instant;
 
-use cohnect_backend_sql::{DatabaseConfig, SqlDatabases};
+use cohnect_backend_sql::{DatabaseConfig, MATCH_BYTES_MAX, SqlDatabases};
 use cohnect_capabilities::Error;
 use cohnect_capabilities::db::{Databases, Value};
 use tokio::runtime::Handle;
@@ -126,4 +126,40 @@ async fn what_was_ended_hard_leaves_a_connection_that_works() {
         let found = databases.query("main", whole, vec![]).await.unwrap();
         assert_eq!(found.rows, [[Value::Integer(1_000_000), Value::Integer(1)]]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_for_more_than_people_type_is_refused_before_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = open(folder.path()).await;
+    for statement in [
+        "create virtual table words using fts5(body)",
+        "create table t (a)",
+        "insert into words values ('the quick fox')",
+    ] {
+        databases.execute("main", statement, vec![]).await.unwrap();
+    }
+    let search = "select count(*) from words where words match $1";
+    let refused = |bytes| Error::limit("match-bytes", MATCH_BYTES_MAX as u64, bytes);
+    let fits = text("quick  ", MATCH_BYTES_MAX, "");
+    let found = databases.query("main", search, vec![fits]).await.unwrap();
+    assert_eq!(found.rows, [[Value::Integer(1)]]);
+
+    let long = text("quick   ", 400_000, "");
+    let by_query = databases.query("main", search, vec![long.clone()]).await;
+    assert_eq!(by_query, Err(refused(400_000)));
+    let cursor = databases.open("main", search, vec![long.clone()]).await;
+    assert_eq!(cursor.err(), Some(refused(400_000)));
+    // The second set alone is too long, and in another place.
+    let both = "insert into t select $1 from words where words match 'fox'";
+    let sets = vec![vec![text("a", 10, "")], vec![text("a", 20_000, "")]];
+    let batch = databases.execute_batch("main", both, sets).await;
+    assert_eq!(batch, Err(refused(20_000)));
+    let kept = databases
+        .query("main", "select count(*) from t", vec![])
+        .await;
+    assert_eq!(kept.unwrap().rows, [[Value::Integer(0)]]);
+    // What searches nothing takes what it took.
+    let keep = "insert into words values ($1)";
+    assert_eq!(databases.execute("main", keep, vec![long]).await, Ok(1));
 }
