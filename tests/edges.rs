@@ -336,6 +336,42 @@ fn a_files_name_forges_no_line_of_the_log_and_of_what_check_says() {
 }
 
 #[test]
+fn mail_that_comes_to_nothing_is_in_the_log_with_its_reason() {
+    let sender = r#"local mailbox = require("@cohnect/mailbox")
+    return { action = { tell = function(request)
+        local module, action = string.match(request.input, "(%S+) (%S+)")
+        mailbox.send(module, action, "x")
+        return "sent"
+    end } }"#;
+    let receiver = r#"return { action = {
+        well = function() return "" end,
+        refuses = function() return nil, { code = 4, message = "not you" } end,
+    } }"#;
+    let files = [("sender.luau", sender), ("receiver.luau", receiver)];
+    let server = Server::dev(&files, &[]);
+    let tell = |what: &str| {
+        let said = server.cohnect(&["call", "sender", "tell", what]);
+        assert_eq!(said.out, "sent", "{said:?}");
+    };
+    for _ in 0..3 {
+        tell("nobody hears");
+        tell("receiver lacks");
+        tell("receiver refuses");
+        tell("receiver well");
+    }
+    for wanted in [
+        "its mail to the action `hears` of `nobody` came to nothing: there is no such module",
+        "its mail to the action `lacks` of `receiver` came to nothing: there is no such module, or it has no such action",
+        "its mail to the action `refuses` of `receiver` came to nothing: it was refused: refused with code 4: not you",
+    ] {
+        server.logs(wanted);
+        assert_eq!(server.log().matches(wanted).count(), 1, "{}", server.log());
+    }
+    assert!(server.log().contains("WARN"), "{}", server.log());
+    assert!(!server.log().contains("`well`"), "{}", server.log());
+}
+
+#[test]
 fn a_timer_or_an_answer_without_a_handler_is_named_once_in_the_log() {
     let some = r#"local timers = require("@cohnect/timers")
     local mailbox = require("@cohnect/mailbox")

@@ -23,6 +23,7 @@ use cohnect_host::catalog::{Catalog, Catalogs, Stage};
 use cohnect_host::deadline::Ticker;
 use cohnect_host::export::PacketClaim;
 use cohnect_host::home::{Finished, Home};
+use cohnect_host::lost_mail::LostMail;
 use cohnect_host::mail::{HomeId, Mail, Post, Staging};
 use cohnect_host::untold::Untold;
 use cohnect_protocol::ops::Detail;
@@ -139,6 +140,7 @@ pub struct Shard {
     mail: Vec<(HomeId, Mail)>,
     requests: u64,
     untold: Untold,
+    lost_mail: LostMail,
     turned_away: TurnedAway,
     /// Everybody has been told goodbye: whoever knocks now is not let in.
     closing: bool,
@@ -198,6 +200,7 @@ impl Shard {
             mail: Vec::new(),
             requests: 0,
             untold: Untold::default(),
+            lost_mail: LostMail::default(),
             turned_away: TurnedAway::default(),
             closing: false,
             said: BTreeSet::new(),

@@ -29,6 +29,7 @@ use self::mistakes::Refused;
 use crate::deadline::{CpuClock, Deadline};
 use crate::function::{HostFunction, Interface, Sort};
 use crate::limits::{self, Limits};
+use crate::lost_mail::LostMail;
 use crate::mail::weight;
 use crate::now::Now;
 
@@ -55,6 +56,8 @@ pub struct Context {
     secrets_missed: Vec<String>,
     /// What came and had no handler, the same.
     unhandled: Vec<String>,
+    /// Its mail that could not be sent, the same.
+    lost: LostMail,
     /// The call has waited since it last asked for anything, so its moment has passed.
     waited: bool,
     outbox: Vec<Effect>,
@@ -87,6 +90,7 @@ impl Context {
             database: String::new(),
             secrets_missed: Vec::new(),
             unhandled: Vec::new(),
+            lost: LostMail::default(),
             waited: false,
             outbox: Vec::new(),
             pending_timers: timers::PendingTimers::default(),

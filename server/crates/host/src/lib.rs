@@ -15,6 +15,7 @@ pub mod function;
 pub mod home;
 pub mod limits;
 pub mod load;
+pub mod lost_mail;
 pub mod mail;
 pub mod manifest;
 pub mod now;

@@ -29,6 +29,7 @@ use crate::export::{ServerEvent, StartReason, StopReason};
 use crate::home::body::{Lane, ReplicaNumbers};
 use crate::home::news;
 use crate::home::slot::{Slot, Turn};
+use crate::lost_mail::LostMail;
 use crate::mail::{Address, Answer, Answered, Call, HomeId, Mail, NotRun, Post, Relay, Waker};
 use crate::now::{Clock, Now};
 use crate::order::{Install, Order};
@@ -115,6 +116,8 @@ struct Shared {
     starved: Cell<bool>,
     /// Server events that no place was found for.
     untold: RefCell<Untold>,
+    /// Mail that nobody was there for.
+    lost: RefCell<LostMail>,
     /// The panic of a replica's task.
     fallen: Cell<Option<Panic>>,
 }
@@ -135,6 +138,7 @@ impl Shared {
             room: Notify::new(),
             starved: Cell::new(false),
             untold: RefCell::default(),
+            lost: RefCell::default(),
             fallen: Cell::new(None),
         }
     }
@@ -160,9 +164,7 @@ impl Shared {
         self.making.take();
         for letter in mail {
             match letter {
-                Mail::Call(call) => {
-                    self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
-                }
+                Mail::Call(call) => self.refuse(call),
                 Mail::Walk(walk) => {
                     self.answer(walk.answer, Answered::not_run(NotRun::Unavailable));
                 }
@@ -186,9 +188,16 @@ impl Shared {
 
     fn refuse_all(&self, station: &Station) {
         for call in station.drain() {
-            self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+            self.refuse(call);
         }
         station.refuse_orders("its replica is gone");
+    }
+
+    /// Answers a call that nobody is there for.
+    fn refuse(&self, call: Call) {
+        let now_us = self.now().monotonic_us;
+        self.lost.borrow_mut().note_unread(now_us, &call);
+        self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
     }
 
     fn now(&self) -> Now {
@@ -217,7 +226,7 @@ impl Shared {
         let station = self.stations.borrow().get(&call.to).cloned();
         let Some(station) = station else {
             // It has moved since its caller found it in the catalog, or is going.
-            self.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+            self.refuse(call);
             return;
         };
         // Its replicas have a circuit each; what they have in common is whether the copy is well.
@@ -228,7 +237,7 @@ impl Shared {
                 self.staff(&station);
             }
             Turn::Hold => station.hold(call),
-            Turn::Refuse => self.answer(call.answer, Answered::not_run(NotRun::Unavailable)),
+            Turn::Refuse => self.refuse(call),
         }
     }
 

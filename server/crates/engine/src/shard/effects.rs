@@ -7,6 +7,7 @@ use cohnect_capabilities::clients::SendOptions;
 use cohnect_capabilities::mailbox::{Awaited, Reserved};
 use cohnect_capabilities::{Audience, Caller, ClientId, Delivery, Effect, Payload};
 use cohnect_host::export::{Export, Request};
+use cohnect_host::lost_mail::{Letter, Loss};
 use cohnect_host::mail::{
     Address, Answer, Answered, Call, Fanout, HomeId, NotRun, Outgoing, Recipients,
 };
@@ -154,6 +155,13 @@ impl Shard {
             } else {
                 NotRun::Unknown
             };
+            let letter = Letter {
+                from,
+                to: callee,
+                action: &action,
+            };
+            self.lost_mail
+                .note(self.now.monotonic.0, letter, Loss::Unread);
             self.give(answer, Answered::not_run(why));
             return;
         };

@@ -52,6 +52,7 @@ impl Shard {
             call.answer = Answer::Home(self.id, ticket);
         }
         if let Err((call, why)) = self.home.push(call) {
+            self.lost_mail.note_unread(self.now.monotonic.0, &call);
             self.give(call.answer, Answered::not_run(why));
         }
     }

@@ -6,6 +6,7 @@ use cohnect_capabilities::{DurationUs, Effect, Error, Result};
 
 use super::Entered;
 use crate::limits::{MAIL_BYTES_MAX, WALL_LIMIT};
+use crate::lost_mail::{Letter, Loss};
 
 impl Entered<'_> {
     /// `mailbox.send`
@@ -72,10 +73,18 @@ impl Entered<'_> {
             module: &self.context.charter.identity.module,
             shard: self.context.charter.carrier.0,
         };
-        let to = self
-            .capabilities()
-            .mailboxes
-            .reserve(from, module, action)?;
+        let reserved = self.capabilities().mailboxes.reserve(from, module, action);
+        let to = reserved.inspect_err(|error| {
+            let context = &mut *self.context;
+            let letter = Letter {
+                from: &context.charter.identity.module,
+                to: module,
+                action,
+            };
+            // Few look at what comes back, since so little of it does.
+            let now_us = context.arming.monotonic_us;
+            context.lost.note(now_us, letter, Loss::Unsent(error));
+        })?;
         self.leave(Effect::Mail {
             module: module.into(),
             action: action.into(),

@@ -34,12 +34,6 @@ pub(super) fn judge(
             Escaped(&text)
         );
     }
-    if let (Export::Execute(request), Returned::Answer(Err(error))) = (export, returned)
-        && matches!(request.caller, Caller::Module(_))
-    {
-        // Nobody may wait for the answer to a mail, so this is where its sender's author finds out.
-        tracing::debug!(module = %identity.module, "refused what a module asked of the action `{}`: {}", request.name, Escaped(&error.to_string()));
-    }
     if let Returned::Answer(Err(error))
     | Returned::Admission(Err(error))
     | Returned::Subscribed(Err(error)) = returned

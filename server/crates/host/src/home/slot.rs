@@ -18,6 +18,7 @@ use crate::escaped::Escaped;
 use crate::export::{
     Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartReason, StopReason, Wake,
 };
+use crate::lost_mail::{Letter, Loss, LostMail};
 use crate::mail::{Address, NotRun};
 use crate::now::{Clock, Now};
 use crate::order::Install;
@@ -72,6 +73,8 @@ pub(crate) struct Slot {
     pub(super) ending: Option<String>,
     /// What the `start` of a replica that was made again left; it leaves with the call that follows.
     left: Vec<Effect>,
+    /// Mail that it was sent and that came to nothing.
+    lost: LostMail,
     pub(super) lane: Lane,
     aside: Option<Arc<Aside>>,
     pub(super) numbers: Arc<ReplicaNumbers>,
@@ -137,6 +140,7 @@ impl Slot {
             healthy: Arc::clone(&install.healthy),
             ending: None,
             left: Vec::new(),
+            lost: LostMail::default(),
             lane,
             aside,
             numbers,
@@ -183,6 +187,7 @@ impl Slot {
     ) -> Ran {
         let now = clock.now();
         if self.circuit.is_open() || expires_us.is_some_and(|end| end <= now.monotonic_us) {
+            self.note_mail(export, expires_us, now, &Err(NotRun::Unavailable));
             return self.refuse(export, now);
         }
         if self.body.is_none()
@@ -225,7 +230,29 @@ impl Slot {
         }
         match outcome {
             Err(Fault::Ended(..)) => self.ended(export, outcome, now),
-            Ok(_) | Err(Fault::Raised(_)) => self.returned(export, outcome, now),
+            Ok(_) | Err(Fault::Raised(_)) => {
+                let ran = self.returned(export, outcome, now);
+                self.note_mail(export, expires_us, now, &ran.outcome);
+                ran
+            }
+        }
+    }
+
+    /// Says in the log that a call was mail and came to nothing: nobody may wait for its answer, so this is where its sender's author finds out.
+    fn note_mail(
+        &mut self,
+        export: &Export,
+        expires_us: Option<u64>,
+        now: Now,
+        outcome: &Result<Outcome, NotRun>,
+    ) {
+        let loss = match outcome {
+            Err(_) => Loss::Unread,
+            Ok(Ok(Returned::Answer(Err(error)))) => Loss::Refused(error),
+            Ok(_) => return,
+        };
+        if let Some(letter) = Letter::of(&self.address.module, export, expires_us) {
+            self.lost.note(now.monotonic_us, letter, loss);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::deadline::Ticker;
 use crate::export::{Ending, Export, Fault, StartReason, StopReason};
 use crate::home::farewell;
 use crate::home::slot::{Ran, Slot, Turn};
-use crate::mail::{Answer, Answered, Call, HomeId, NotRun, Relay};
+use crate::mail::{Answer, Answered, Call, HomeId, Relay};
 use crate::order::Install;
 
 /// Lives until its copy goes, or newer code has come for a copy with several replicas.
@@ -242,7 +242,7 @@ async fn say_goodbye(shared: &Shared, station: &Station, slot: &mut Slot, reason
     let most_us = farewell(reason).as_micros();
     while let Some(mut call) = station.next_call(Slot::last_turn) {
         if Slot::last_turn(&call.export) != Turn::Run {
-            shared.answer(call.answer, Answered::not_run(NotRun::Unavailable));
+            shared.refuse(call);
             continue;
         }
         let late = u128::from(clock.now().monotonic_us.saturating_sub(began_us)) >= most_us;
