@@ -6,26 +6,26 @@ pub mod check;
 mod claims;
 mod compiling;
 mod plan;
+mod seating;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use cohnect_capabilities::{DurationUs, InstanceId};
-use futures_util::future::join_all;
-use tokio::sync::oneshot;
 
 use self::compiling::{Compiled, Compiling};
 use self::plan::{Plan, Seat};
-use crate::catalog::{Catalogs, Copy, Module};
-use crate::context::{Capabilities, Charter, Identity, Timers};
+use self::seating::{Seated, first_problem, made, settled};
+use crate::catalog::{Catalogs, Module};
+use crate::context::Capabilities;
 use crate::deadline::Ticker;
 use crate::escaped::Escaped;
-use crate::export::{ServerEvent, Snapshot, StartReason, StopReason};
+use crate::export::{ServerEvent, StartReason, StopReason};
 use crate::load::{Found, Scan};
-use crate::mail::{Address, HomeId, Mail, Post};
-use crate::order::{Install, Order};
+use crate::mail::{HomeId, Post};
+use crate::order::Order;
 use crate::replica::Language;
 
 /// What a custodian works with.
@@ -104,49 +104,6 @@ struct Loaded {
     module: Arc<Module>,
     seats: Vec<Seated>,
 }
-
-/// One copy, with what belongs to the module's name and goes over every swap.
-#[derive(Clone, Debug)]
-struct Seated {
-    name: Arc<str>,
-    seat: Seat,
-    copy: Copy,
-    timers: Arc<Mutex<Timers>>,
-    signals: Arc<core::sync::atomic::AtomicU32>,
-}
-
-impl Seated {
-    fn new(name: &Arc<str>, seat: Seat) -> Self {
-        Self {
-            name: Arc::clone(name),
-            seat,
-            copy: Copy {
-                home: seat.home,
-                number: seat.number,
-                taken: Arc::default(),
-                told: Arc::default(),
-                asked: Arc::default(),
-                healthy: Arc::default(),
-            },
-            timers: Arc::default(),
-            signals: Arc::default(),
-        }
-    }
-
-    fn address(&self) -> Address {
-        Address {
-            module: Arc::clone(&self.name),
-            copy: self.seat.number,
-        }
-    }
-
-    fn is_at(&self, seat: &Seat) -> bool {
-        self.seat.home == seat.home && self.seat.number == seat.number
-    }
-}
-
-/// What comes of an order.
-type Came = oneshot::Receiver<Result<Option<Snapshot>, String>>;
 
 impl Custodian {
     /// A custodian of nothing yet.
@@ -505,90 +462,6 @@ impl Custodian {
             .publish(claims::catalog(loaded.chain(refused)));
     }
 
-    /// Sends an order for one copy: `Switch` where it `stays`, else `Install`.
-    fn order(
-        &self,
-        plan: &Plan,
-        generation: u64,
-        seated: &Seated,
-        reason: StartReason,
-        snapshot: Option<Snapshot>,
-        stays: bool,
-    ) -> Came {
-        let (done, came) = oneshot::channel();
-        let install = Box::new(Install {
-            copy: seated.address(),
-            prepared: Arc::clone(&plan.prepared),
-            charter: Charter {
-                identity: Identity {
-                    module: Arc::clone(&plan.name),
-                    address: Arc::clone(&plan.name),
-                    generation,
-                    copy: seated.seat.number,
-                    replica: 0,
-                    instance: self.setup.instance,
-                },
-                grants: Arc::clone(&plan.grants),
-                limits: plan.limits,
-                config: Arc::clone(&plan.config) as _,
-                capabilities: self.setup.capabilities.clone(),
-                timers: Arc::clone(&seated.timers),
-                signals: Arc::clone(&seated.signals),
-                told: Arc::clone(&seated.copy.told),
-                asked: Arc::clone(&seated.copy.asked),
-                carrier: self.carrier(seated),
-                outlet: None,
-            },
-            seed: plan::seed(&self.setup, &plan.name, generation, seated.seat.number),
-            healthy: Arc::clone(&seated.copy.healthy),
-            replicas_max: seated.seat.replicas_max,
-            reason,
-            snapshot,
-            done,
-        });
-        let order = if stays {
-            Order::Switch(install)
-        } else {
-            Order::Install(install)
-        };
-        self.send(seated.seat.home, order);
-        came
-    }
-
-    /// The shard that carries out what a copy leaves.
-    fn carrier(&self, seated: &Seated) -> HomeId {
-        let layout = self.setup.post.layout();
-        if layout.is_shard(seated.seat.home) {
-            seated.seat.home
-        } else {
-            layout.shard_of_effects(&seated.name)
-        }
-    }
-
-    async fn remove<'a>(&self, seats: impl Iterator<Item = &'a Seated>, reason: StopReason) {
-        let gone = seats.map(|seated| {
-            let (done, gone) = oneshot::channel();
-            let order = Order::Remove {
-                copy: seated.address(),
-                reason,
-                done,
-            };
-            self.send(seated.seat.home, order);
-            gone
-        });
-        // A home that is gone has taken its replicas with it.
-        for gone in gone.collect::<Vec<_>>() {
-            gone.await.ok();
-        }
-    }
-
-    fn send(&self, home: HomeId, order: Order) {
-        let control = self.setup.post.layout().control();
-        self.setup
-            .post
-            .deliver(control, home, &mut vec![Mail::Order(order)]);
-    }
-
     const fn next_generation(&mut self) -> u64 {
         self.generation += 1;
         self.generation
@@ -609,32 +482,6 @@ fn moved(old: &Plan, new: &Plan) -> String {
         ),
         _ => "its `shard` or the number of its copies has changed".to_owned(),
     }
-}
-
-async fn settled(orders: Vec<Came>) -> Vec<Result<Option<Snapshot>, String>> {
-    join_all(orders)
-        .await
-        .into_iter()
-        .map(|came| came.unwrap_or_else(|_| Err("its home is gone".to_owned())))
-        .collect()
-}
-
-fn first_problem(outcomes: &[Result<Option<Snapshot>, String>]) -> Option<String> {
-    outcomes
-        .iter()
-        .find_map(|outcome| outcome.as_ref().err())
-        .cloned()
-}
-
-fn made<'a>(
-    seats: &'a [Seated],
-    outcomes: &[Result<Option<Snapshot>, String>],
-) -> impl Iterator<Item = &'a Seated> {
-    seats
-        .iter()
-        .zip(outcomes)
-        .filter(|(_, outcome)| outcome.is_ok())
-        .map(|(seated, _)| seated)
 }
 
 fn said(change: &Change) -> String {
