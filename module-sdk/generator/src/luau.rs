@@ -372,7 +372,8 @@ impl Writer<'_> {
             "scalar" => Some("Scalar"),
             "payload" if way == Way::In => Some("Payload"),
             "payload" => return Ok("string".to_owned()),
-            "error" if way == Way::In => Some("Problem"),
+            // In a verdict, too, a script refuses with whatever it may refuse with elsewhere.
+            "error" | "failure" if way == Way::In => Some("Problem"),
             "error" => Some("Error"),
             "value" => return Ok("Value".to_owned()),
             "row-set" => return Ok("Rows".to_owned()),

@@ -16,7 +16,7 @@ use crate::host::Host;
 pub(crate) use data::{Params, ParamsEach};
 pub(crate) use pass::Pass;
 pub(crate) use records::record;
-pub(crate) use variants::{close_reason, delivery, error_of, failure, single};
+pub(crate) use variants::{close_reason, delivery, error_of, single};
 
 /// Whole numbers up to here are exact in Luau.
 pub(crate) const EXACT_MAX: u64 = 1 << 53;

@@ -181,7 +181,7 @@ impl Plain {
                 Some(restore) => {
                     let data = self.0.vm.lua.create_string(&snapshot.data)?;
                     let (value, problem): (Value, Value) = restore.call((data, snapshot.schema))?;
-                    call::interpret(&self.0.vm.host, export, &value, &problem)
+                    call::interpret(export, &value, &problem)
                 }
                 None => keep::restore(
                     &self.0.vm.lua,
@@ -207,7 +207,7 @@ impl Plain {
                 Job::Done(returned) => Ok(returned),
                 Job::Run(function, arguments) => {
                     let (value, problem): (Value, Value) = function.call(arguments)?;
-                    call::interpret(&self.0.vm.host, export, &value, &problem)
+                    call::interpret(export, &value, &problem)
                 }
             },
         }
@@ -229,7 +229,7 @@ impl Plain {
             slot,
             caller,
         ))?;
-        call::interpret(&self.0.vm.host, export, &value, &problem)
+        call::interpret(export, &value, &problem)
     }
 
     fn handle(&self, export: &Export, packet: &Packet) -> mlua::Result<Returned> {
@@ -255,7 +255,7 @@ impl Plain {
             seconds(packet.received_at),
             vm.string(&packet.payload)?,
         ))?;
-        call::interpret(&self.0.vm.host, export, &value, &problem)
+        call::interpret(export, &value, &problem)
     }
 
     fn tick(&self, export: &Export, tick: &Tick) -> mlua::Result<Returned> {

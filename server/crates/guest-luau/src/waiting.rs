@@ -72,7 +72,7 @@ impl Waiting {
                     let arguments = [Value::String(data), Value::Number(snapshot.schema.into())];
                     let (value, problem) =
                         self.run(&restore, MultiValue::from_iter(arguments)).await?;
-                    call::interpret(&self.instance.vm.host, export, &value, &problem)
+                    call::interpret(export, &value, &problem)
                 }
                 // Nothing waits while state changes hands, so `upgrade` is called plainly.
                 None => {
@@ -107,7 +107,7 @@ impl Waiting {
                     Job::Done(returned) => Ok(returned),
                     Job::Run(function, arguments) => {
                         let (value, problem) = self.run(&function, arguments).await?;
-                        call::interpret(&self.instance.vm.host, export, &value, &problem)
+                        call::interpret(export, &value, &problem)
                     }
                 }
             }

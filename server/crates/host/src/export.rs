@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cohnect_capabilities::signals::Signal;
 use cohnect_capabilities::{
     Audience, Caller, Client, ClientId, ClientParts, CloseReason, Delivery, DurationUs, Error,
-    Failure, Field, InstanceId, Opcode, Payload, Result, TimestampUs,
+    Field, InstanceId, Opcode, Payload, Result, TimestampUs,
 };
 
 /// A call into a module.
@@ -257,8 +257,8 @@ pub enum PacketVerdict {
     Drop,
     /// Ends here; a waiting sender gets OK and this payload.
     Reply(Payload),
-    /// Ends here; a waiting sender gets BAD with this.
-    Reject(Failure),
+    /// Ends here; a waiting sender gets what an action's caller would get for this error.
+    Reject(Error),
 }
 
 /// `broadcast.message`
@@ -287,8 +287,8 @@ pub enum MessageVerdict {
     Redirect(Audience, Payload),
     /// Ends here; the sender gets OK and a count of zero.
     Drop,
-    /// Ends here; the sender gets BAD with this.
-    Reject(Failure),
+    /// Ends here; the sender gets what an action's caller would get for this error.
+    Reject(Error),
 }
 
 /// `background.wake`

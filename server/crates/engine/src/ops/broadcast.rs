@@ -147,9 +147,7 @@ impl Shard {
                     self.walk(walk);
                 }
                 MessageVerdict::Drop => self.end_walk(*walk, Ok(0)),
-                MessageVerdict::Reject(failure) => {
-                    self.end_walk(*walk, Err(Error::Failed(failure)));
-                }
+                MessageVerdict::Reject(error) => self.end_walk(*walk, Err(error)),
             },
             failed => {
                 let why = failed.err();

@@ -97,8 +97,8 @@ impl Shard {
             }
             Ok(PacketVerdict::Drop) => self.end_packet(&walk, outcome::done(bytes::Bytes::new())),
             Ok(PacketVerdict::Reply(payload)) => self.end_packet(&walk, outcome::done(payload)),
-            Ok(PacketVerdict::Reject(failure)) => {
-                self.end_packet(&walk, outcome::of_failure(&failure));
+            Ok(PacketVerdict::Reject(error)) => {
+                self.end_packet(&walk, outcome::of_error(&error));
             }
             Err(why) => {
                 let stage = walk.stages.get(walk.next.wrapping_sub(1));

@@ -6,7 +6,6 @@ use cohnect_host::export::{
     Ending, Export, Fault, MessageVerdict, Outcome, PacketVerdict, Returned,
 };
 
-use super::verdict::{own_mistake, rejection};
 use crate::binding::Unfit;
 use crate::host::Refusal;
 use crate::safepoint::DOOM;
@@ -37,11 +36,7 @@ pub(crate) fn outcome(
             if is_memory(&error) {
                 return Err(Fault::Ended(Ending::Memory, text(&error)));
             }
-            let refusal = refusal(&error);
-            if let Some(text) = refusal.and_then(|error| own_mistake(context, export, error)) {
-                return Err(Fault::Raised(text));
-            }
-            match refusal.and_then(|refusal| refusing(export, refusal)) {
+            match refusal(&error).and_then(|refusal| refusing(export, refusal)) {
                 Some(returned) => Ok(returned),
                 None => Err(Fault::Raised(text(&error))),
             }
@@ -54,8 +49,8 @@ fn refusing(export: &Export, error: &Error) -> Option<Returned> {
     let error = error.clone();
     match export {
         Export::Execute(_) => Some(Returned::Answer(Err(error))),
-        Export::Handle(_) => Some(Returned::Verdict(PacketVerdict::Reject(rejection(&error)))),
-        Export::Broadcast(_) => Some(Returned::Ruling(MessageVerdict::Reject(rejection(&error)))),
+        Export::Handle(_) => Some(Returned::Verdict(PacketVerdict::Reject(error))),
+        Export::Broadcast(_) => Some(Returned::Ruling(MessageVerdict::Reject(error))),
         Export::Step(_) => Some(Returned::Next(Err(error))),
         Export::Start(_) | Export::Restore(_) => Some(Returned::Done(Err(error))),
         Export::Save => Some(Returned::Saved(Err(error))),

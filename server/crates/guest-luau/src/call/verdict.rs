@@ -1,27 +1,19 @@
 //! What a handler may return, by the call that it answers.
 
 use bytes::Bytes;
-use cohnect_capabilities::{Error, Failure};
-use cohnect_host::context::Context;
+use cohnect_capabilities::Error;
 use cohnect_host::export::{Admission, Export, MessageVerdict, PacketVerdict, Returned};
 use mlua::Value;
 
 use super::nothing;
-use crate::convert::{FromLuau, Mismatch, describe, error_of, failure, field, record, single};
-use crate::host::{Host, kind};
+use crate::convert::{FromLuau, Mismatch, describe, error_of, field, record, single};
 
 /// What a handler returned, as the contract has it.
 pub(crate) fn interpret(
-    host: &Host,
     export: &Export,
     value: &Value,
     problem: &Value,
 ) -> mlua::Result<Returned> {
-    if let Ok(Some(error)) = refused(value, problem)
-        && let Some(Some(text)) = host.with_context(|c| own_mistake(c, export, &error))
-    {
-        return Err(mlua::Error::runtime(text));
-    }
     let read = || -> Result<Returned, Mismatch> {
         Ok(match export {
             Export::Execute(_) => Returned::Answer(match refused(value, problem)? {
@@ -99,30 +91,9 @@ pub(crate) fn refused(value: &Value, problem: &Value) -> Result<Option<Error>, M
     Ok(None)
 }
 
-/// The module's own mistake behind a verdict that refuses: it keeps only the refusal's words, so the host cannot see whose mistake it speaks of. For every
-/// other answer the host looks itself.
-pub(super) fn own_mistake(context: &Context, export: &Export, error: &Error) -> Option<String> {
-    if matches!(export, Export::Handle(_) | Export::Broadcast(_)) {
-        context.judge(export, error)
-    } else {
-        None
-    }
-}
-
-/// A refusal where only the module's own words have a place.
-pub(super) fn rejection(error: &Error) -> Failure {
-    match error {
-        Error::Failed(failure) => failure.clone(),
-        other => Failure {
-            code: 0,
-            message: kind(other).to_owned(),
-        },
-    }
-}
-
 fn packet_verdict(value: &Value, problem: &Value) -> Result<PacketVerdict, Mismatch> {
     if let Some(error) = refused(value, problem)? {
-        return Ok(PacketVerdict::Reject(rejection(&error)));
+        return Ok(PacketVerdict::Reject(error));
     }
     match value {
         Value::Nil => Ok(PacketVerdict::Pass),
@@ -136,7 +107,7 @@ fn packet_verdict(value: &Value, problem: &Value) -> Result<PacketVerdict, Misma
             match case.as_str() {
                 "replace" => FromLuau::from_luau(&value).map(PacketVerdict::Replace),
                 "reply" => FromLuau::from_luau(&value).map(PacketVerdict::Reply),
-                "reject" => failure(&value).map(PacketVerdict::Reject),
+                "reject" => error_of(&value).map(PacketVerdict::Reject),
                 _ => Err(not_a_verdict(&Value::Table(table.clone()))),
             }
         }
@@ -153,7 +124,7 @@ fn not_a_verdict(value: &Value) -> Mismatch {
 
 fn message_verdict(value: &Value, problem: &Value) -> Result<MessageVerdict, Mismatch> {
     if let Some(error) = refused(value, problem)? {
-        return Ok(MessageVerdict::Reject(rejection(&error)));
+        return Ok(MessageVerdict::Reject(error));
     }
     match value {
         Value::Nil => Ok(MessageVerdict::Pass),
@@ -166,7 +137,7 @@ fn message_verdict(value: &Value, problem: &Value) -> Result<MessageVerdict, Mis
             let (case, value) = single(table)?;
             match (case.as_str(), &value) {
                 ("replace", _) => FromLuau::from_luau(&value).map(MessageVerdict::Replace),
-                ("reject", _) => failure(&value).map(MessageVerdict::Reject),
+                ("reject", _) => error_of(&value).map(MessageVerdict::Reject),
                 ("redirect", Value::Table(redirection)) => {
                     record(&value, "a redirection", &["to", "payload"])?;
                     Ok(MessageVerdict::Redirect(

@@ -237,7 +237,7 @@ impl IntoLuau for Scalar {
 }
 
 /// A refusal of a module's own: `{ code = 7, message = "no" }`.
-pub(crate) fn failure(value: &Value) -> Result<Failure, Mismatch> {
+fn failure(value: &Value) -> Result<Failure, Mismatch> {
     let Value::Table(table) = value else {
         return Err(Mismatch::expected(
             "a refusal such as { code = 1, message = \"no\" }",

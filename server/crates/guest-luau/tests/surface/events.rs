@@ -42,11 +42,11 @@ fn verdict(copy: &mut Copy<'_>, opcode: u16) -> PacketVerdict {
     }
 }
 
-fn failure(code: u32, message: &str) -> Failure {
-    Failure {
+fn failure(code: u32, message: &str) -> Error {
+    Error::Failed(Failure {
         code,
         message: message.into(),
-    }
+    })
 }
 
 #[test]
@@ -66,6 +66,9 @@ fn a_packet_gets_its_verdict() {
             [0x0106] = function() errors.fail(9, "raised") end,
             [0x0107] = function() return nil, "denied" end,
             [0x0108] = function() return "dorp" end,
+            [0x0109] = function() return { reject = errors.denied } end,
+            [0x010A] = function() return { reject = "busy" } end,
+            [0x010B] = function() errors.raise("denied") end,
         }) }"#,
     );
     let text = format!("{ADA_TEXT} 257 2 unreliable_sequenced 3 true 1.5 data");
@@ -89,8 +92,15 @@ fn a_packet_gets_its_verdict() {
     );
     assert_eq!(
         verdict(&mut module, 0x0107),
-        PacketVerdict::Reject(failure(0, "denied"))
+        PacketVerdict::Reject(Error::Denied)
     );
+    for (opcode, error) in [
+        (0x0109, Error::Denied),
+        (0x010A, Error::Busy),
+        (0x010B, Error::Denied),
+    ] {
+        assert_eq!(verdict(&mut module, opcode), PacketVerdict::Reject(error));
+    }
     assert_eq!(verdict(&mut module, 0x0999), PacketVerdict::Pass);
     match module.call(&packet(0x0108, "")) {
         Err(Fault::Raised(text)) => assert!(
@@ -155,10 +165,7 @@ fn a_field_that_nobody_knows_is_a_mistake() {
             other => panic!("{found}: {other:?}"),
         }
     }
-    assert_eq!(
-        module.execute("fine", ""),
-        Err(Error::Failed(failure(5, "x")))
-    );
+    assert_eq!(module.execute("fine", ""), Err(failure(5, "x")));
 }
 
 #[test]
@@ -366,20 +373,19 @@ fn a_wrong_argument_of_the_scripts_own_is_not_told_to_the_sender_of_a_packet() {
             },
         }"#,
     );
-    for opcode in [0x0101, 0x0102] {
-        match module.call(&packet(opcode, "")) {
-            Err(Fault::Raised(text)) => assert!(
-                text.contains("timers.set: invalid argument: a timer's name has"),
-                "{text}"
-            ),
-            other => panic!("{opcode:#x}: {other:?}"),
-        }
+    // The host looks at what a call refuses with, by what its context remembers.
+    for (opcode, own) in [(0x0101, true), (0x0102, true), (0x0103, false)] {
+        let PacketVerdict::Reject(error) = verdict(&mut module, opcode) else {
+            panic!("{opcode:#x}: it is no refusal");
+        };
+        let mistake = module.replica.context().mistake(&error);
+        let named = "timers.set: invalid argument: a timer's name has";
+        assert_eq!(
+            mistake.is_some_and(|text| text.starts_with(named)),
+            own,
+            "{opcode:#x}"
+        );
     }
-    assert!(matches!(
-        module.call(&packet(0x0103, "")),
-        Ok(Returned::Verdict(PacketVerdict::Reject(_)))
-    ));
-    // The host looks at what an action returns, by what its context remembers.
     let error = module.execute("own", "").expect_err("it is refused");
     let mistake = module
         .replica
@@ -520,7 +526,7 @@ fn everything_else_that_happens_is_heard() {
         (newcomer("good"), Returned::Admission(Ok(admitted))),
         (
             newcomer("bad"),
-            Returned::Admission(Err(Error::Failed(failure(3, "go away")))),
+            Returned::Admission(Err(failure(3, "go away"))),
         ),
         (Export::Connected(client(ADA)), Returned::Nothing),
         (

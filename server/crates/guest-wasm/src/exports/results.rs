@@ -1,6 +1,6 @@
 //! What a component returns: verdicts, snapshots and what it says of itself, and their conversions to the host's values.
 
-use cohnect_capabilities::Failure as PlainFailure;
+use cohnect_capabilities::Error;
 use cohnect_host::export;
 use wasmtime::component::{ComponentType, Lift, Lower, flags};
 
@@ -31,7 +31,7 @@ impl From<PacketVerdict> for export::PacketVerdict {
             PacketVerdict::Replace(payload) => Self::Replace(payload),
             PacketVerdict::Drop => Self::Drop,
             PacketVerdict::Reply(payload) => Self::Reply(payload),
-            PacketVerdict::Reject(failure) => Self::Reject(PlainFailure::from(failure)),
+            PacketVerdict::Reject(failure) => Self::Reject(Error::Failed(failure.into())),
         }
     }
 }
@@ -67,7 +67,7 @@ impl From<MessageVerdict> for export::MessageVerdict {
             MessageVerdict::Replace(payload) => Self::Replace(payload),
             MessageVerdict::Redirect(to) => Self::Redirect(to.to.into(), to.payload),
             MessageVerdict::Drop => Self::Drop,
-            MessageVerdict::Reject(failure) => Self::Reject(PlainFailure::from(failure)),
+            MessageVerdict::Reject(failure) => Self::Reject(Error::Failed(failure.into())),
         }
     }
 }

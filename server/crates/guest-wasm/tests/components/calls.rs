@@ -98,10 +98,10 @@ fn a_stage_judges_packets() {
         (0x0103, PacketVerdict::Reply(ADA.to_string().into())),
         (
             0x0104,
-            PacketVerdict::Reject(Failure {
+            PacketVerdict::Reject(Error::Failed(Failure {
                 code: 9,
                 message: "no such move".into(),
-            }),
+            })),
         ),
     ];
     for (opcode, verdict) in verdicts {
@@ -132,7 +132,8 @@ fn a_stage_judges_messages() {
     for (topic, verdict) in verdicts {
         assert_eq!(probe.call(&message(topic)), Ok(Returned::Ruling(verdict)));
     }
-    let Ok(Returned::Ruling(MessageVerdict::Reject(failure))) = probe.call(&message("chat/else"))
+    let Ok(Returned::Ruling(MessageVerdict::Reject(Error::Failed(failure)))) =
+        probe.call(&message("chat/else"))
     else {
         panic!("it is rejected");
     };

@@ -2,7 +2,7 @@
 //! truth beside it.
 
 use bytes::Bytes;
-use cohnect_capabilities::{Caller, tags};
+use cohnect_capabilities::{Caller, Error, tags};
 
 use super::body::Body;
 use crate::context::Identity;
@@ -34,9 +34,7 @@ pub(super) fn judge(
             Escaped(&text)
         );
     }
-    if let Returned::Answer(Err(error))
-    | Returned::Admission(Err(error))
-    | Returned::Subscribed(Err(error)) = returned
+    if let Some(error) = refusal(returned)
         && let Some(context) = body.map(Body::context)
         && let Some(text) = context.judge(export, error)
     {
@@ -46,6 +44,36 @@ pub(super) fn judge(
         return Err(Fault::Raised(text));
     }
     outcome
+}
+
+/// The error that a caller is answered with.
+const fn refusal(returned: &Returned) -> Option<&Error> {
+    if let Returned::Answer(Err(error))
+    | Returned::Admission(Err(error))
+    | Returned::Subscribed(Err(error))
+    | Returned::Verdict(PacketVerdict::Reject(error))
+    | Returned::Ruling(MessageVerdict::Reject(error)) = returned
+    {
+        return Some(error);
+    }
+    None
+}
+
+/// An error that only the log can say: nobody is answered with it, or he hears only that the module failed.
+pub(super) fn unsaid(returned: &Returned) -> Option<&Error> {
+    if let Returned::Next(Err(error)) | Returned::Done(Err(error)) = returned {
+        return Some(error);
+    }
+    refusal(returned).filter(|error| {
+        matches!(
+            error,
+            Error::WouldBlock
+                | Error::Recursive
+                | Error::Trapped
+                | Error::Unsupported
+                | Error::Other(_)
+        )
+    })
 }
 
 /// What is said of an admission whose tags are none: without them the client would lack what the module meant to give it.

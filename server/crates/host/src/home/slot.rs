@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
-use cohnect_capabilities::{Effect, Error};
+use cohnect_capabilities::Effect;
 
 use super::aside::Aside;
 use super::blame;
@@ -391,19 +391,7 @@ impl Slot {
         let outcome = blame::judge(self.body.as_mut(), &self.identity, export, outcome);
         if let Err(fault) = &outcome {
             log_fault(&self.identity, export, fault);
-        } else if let Ok(
-            Returned::Next(Err(error))
-            | Returned::Done(Err(error))
-            // Its caller hears of these only that the module failed.
-            | Returned::Answer(Err(
-                error @ (Error::WouldBlock
-                | Error::Recursive
-                | Error::Trapped
-                | Error::Unsupported
-                | Error::Other(_)),
-            )),
-        ) = &outcome
-        {
+        } else if let Some(error) = outcome.as_ref().ok().and_then(blame::unsaid) {
             tracing::warn!(
                 module = %self.identity.module,
                 generation = self.identity.generation,

@@ -591,10 +591,7 @@ fn packet_verdict(verdict: &str, payload: &Payload) -> PacketVerdict {
         "drop" => PacketVerdict::Drop,
         "reply" => PacketVerdict::Reply(payload.clone()),
         "replace" => PacketVerdict::Replace(doubled(payload)),
-        "reject" => PacketVerdict::Reject(Failure {
-            code: 3,
-            message: "rejected".into(),
-        }),
+        "reject" => PacketVerdict::Reject(rejected()),
         _ => PacketVerdict::Pass,
     }
 }
@@ -604,12 +601,16 @@ fn message_verdict(verdict: &str, payload: &Payload) -> MessageVerdict {
         "drop" => MessageVerdict::Drop,
         "replace" => MessageVerdict::Replace(doubled(payload)),
         "redirect" => MessageVerdict::Redirect(Audience::Everyone, payload.clone()),
-        "reject" => MessageVerdict::Reject(Failure {
-            code: 3,
-            message: "rejected".into(),
-        }),
+        "reject" => MessageVerdict::Reject(rejected()),
         _ => MessageVerdict::Pass,
     }
+}
+
+fn rejected() -> Error {
+    Error::Failed(Failure {
+        code: 3,
+        message: "rejected".into(),
+    })
 }
 
 fn doubled(payload: &Payload) -> Payload {

@@ -1,7 +1,7 @@
 //! BROADCAST: audiences, stages and their verdicts, and the one order of a topic with a single stage.
 
 use bytes::Bytes;
-use cohnect_capabilities::{Audience, Failure};
+use cohnect_capabilities::{Audience, Error, Failure};
 use cohnect_host::catalog::OnFailure;
 use cohnect_host::export::{Ending, Export, Exports, Fault, MessageVerdict, Returned, TopicClaim};
 use cohnect_host::mail::{FANOUT_BYTES_MAX, HomeId};
@@ -142,10 +142,11 @@ fn stage_of(site: &mut Site, shard: Option<u16>, requires: &str, on_failure: OnF
                 let alone = Audience::Client(message.sender.id);
                 MessageVerdict::Redirect(alone, Bytes::from_static(b"alone"))
             }
-            b"reject" => MessageVerdict::Reject(Failure {
+            b"reject" => MessageVerdict::Reject(Error::Failed(Failure {
                 code: 9,
                 message: "rude".into(),
-            }),
+            })),
+            b"deny" => MessageVerdict::Reject(Error::Denied),
             _ => MessageVerdict::Pass,
         }))
     });
@@ -175,6 +176,8 @@ fn stages_rule_on_every_shard_alike() {
                 Bytes::from_static(b"\0\0\0\x09rude"),
             );
             assert_eq!(site.request(0, BROADCAST, to_topic("reject")), refused);
+            let denied = (Outcome::Bad(Detail::NOT_ALLOWED), Bytes::new());
+            assert_eq!(site.request(0, BROADCAST, to_topic("deny")), denied);
             let large = site.request(0, BROADCAST, to_topic("large"));
             assert_eq!(large.0, Outcome::Bad(Detail::TOO_LARGE));
             let failed = site.request(0, BROADCAST, to_topic("trap"));

@@ -1,7 +1,7 @@
 //! The modules' own opcodes: stages in order, wherever they live, and what each verdict and each failure means.
 
 use bytes::Bytes;
-use cohnect_capabilities::Failure;
+use cohnect_capabilities::{Error, Failure};
 use cohnect_host::catalog::OnFailure;
 use cohnect_host::export::{Ending, Export, Exports, Fault, PacketClaim, PacketVerdict, Returned};
 use cohnect_protocol::ops::{Detail, Outcome};
@@ -43,10 +43,11 @@ fn stage(site: &mut Site, order: i32, shard: Option<u16>, on_failure: OnFailure,
             Some("trap") => return Err(Fault::Ended(Ending::Trap, String::new())),
             Some("drop") => PacketVerdict::Drop,
             Some("reply") => PacketVerdict::Reply(Bytes::from_static(b"answer")),
-            Some("reject") => PacketVerdict::Reject(Failure {
+            Some("reject") => PacketVerdict::Reject(Error::Failed(Failure {
                 code: 3,
                 message: "no".into(),
-            }),
+            })),
+            Some("deny") => PacketVerdict::Reject(Error::Denied),
             Some("replace") => PacketVerdict::Replace(Bytes::from_static(b"new")),
             Some(_) | None => PacketVerdict::Pass,
         };
@@ -73,6 +74,7 @@ fn a_packet_runs_through_its_stages_until_one_ends_it() {
             Bytes::from_static(b"\0\0\0\x03no"),
         );
         let failed = (Outcome::Err(Detail::MODULE_FAILED), Bytes::new());
+        let denied = (Outcome::Bad(Detail::NOT_ALLOWED), Bytes::new());
         let done = |body: &'static str| (Outcome::Done, Bytes::from_static(body.as_bytes()));
         for (text, answer, seen) in [
             ("x", done(""), vec!["1:x", "2:x", "3:x"]),
@@ -80,6 +82,7 @@ fn a_packet_runs_through_its_stages_until_one_ends_it() {
             ("2reply", done("answer"), vec!["1:2reply", "2:2reply"]),
             ("1replace", done(""), vec!["1:1replace", "2:new", "3:new"]),
             ("2reject", refused, vec!["1:2reject", "2:2reject"]),
+            ("2deny", denied, vec!["1:2deny", "2:2deny"]),
             ("2trap", failed, vec!["1:2trap", "2:2trap"]),
             ("3drop", done(""), vec!["1:3drop", "2:3drop", "3:3drop"]),
         ] {
