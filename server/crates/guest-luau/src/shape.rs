@@ -4,6 +4,7 @@
 mod claims;
 mod events;
 mod manifest;
+mod together;
 
 use core::cell::RefCell;
 use std::sync::Arc;
@@ -210,7 +211,10 @@ pub(crate) fn read(value: &Value, options: &RefCell<Option<Function>>) -> Result
                 .at(|| options.place(&value))
         })?;
     }
-    check_state(&mut shape)?;
+    together::check_state(&mut shape)?;
+    if let Value::Table(closed) = table.raw_get("stream_closed")? {
+        together::check_closed(&shape.exports.streams, &closed)?;
+    }
     Ok(shape)
 }
 
@@ -279,26 +283,6 @@ fn read_key(
         }
         unknown => Err(format!("is no export; {}", suggestion(unknown, &KEYS)).into()),
     }
-}
-
-/// What `keep`, `schema`, `upgrade` and `migration` mean together.
-fn check_state(shape: &mut Shape) -> Result<(), Wrong> {
-    let handlers = &shape.handlers;
-    let by_hand = handlers.save.is_some() || handlers.restore.is_some();
-    if by_hand && handlers.keep.is_some() {
-        return Err("`keep` and `migration` say the same in two ways: give one of them".into());
-    }
-    if handlers.upgrade.is_some() && handlers.keep.is_none() {
-        return Err(
-            "`upgrade` turns older data of `keep` into newer; without `keep` it has nothing to do"
-                .into(),
-        );
-    }
-    if handlers.save.is_some() != handlers.restore.is_some() {
-        return Err("`migration` needs both `save` and `restore`".into());
-    }
-    shape.exports.migration = by_hand || handlers.keep.is_some();
-    Ok(())
 }
 
 fn ticker(shape: &mut Shape, table: &Table) -> Result<(), Wrong> {

@@ -242,6 +242,27 @@ pub fn matches(pattern: &str, topic: &str) -> bool {
     topics.next().is_none()
 }
 
+/// Whether there is a topic that fits both patterns.
+#[must_use]
+pub fn overlap(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.split('/').peekable(), b.split('/').peekable());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (Some(x), Some(y)) => {
+                let rest = (x == "*" && a.peek().is_none()) || (y == "*" && b.peek().is_none());
+                if rest {
+                    return true;
+                }
+                if x != y && x != "*" && y != "*" {
+                    return false;
+                }
+            }
+            (Some(_), None) | (None, Some(_)) => return false,
+        }
+    }
+}
+
 /// Topics and patterns that a module claims of one kind. A person writes a dozen and a pattern for the rest; each is compared with those of every other module
 /// when one is loaded, and with each topic that a client opens.
 pub const TOPIC_CLAIMS_MAX: usize = 64;
@@ -334,6 +355,25 @@ mod tests {
         }
         for pattern in ["chat", "*", "chat/*", "arena/*/spectate", "a b/\u{fc}"] {
             assert_eq!(check_pattern(pattern), Ok(()), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn patterns_overlap_where_a_topic_fits_both() {
+        for (a, b, fits) in [
+            ("chat", "chat", true),
+            ("chat", "news", false),
+            ("chat/*", "chat/eu", true),
+            ("chat/*", "chat", false),
+            ("chat/*", "chat/*/loud", true),
+            ("*/eu", "chat/*", true),
+            ("*/eu", "chat/us", false),
+            ("*/eu", "chat/eu/1", false),
+            ("*", "a/b/c", true),
+            ("a/*/c", "a/b/*", true),
+        ] {
+            assert_eq!(overlap(a, b), fits, "{a} {b}");
+            assert_eq!(overlap(b, a), fits, "{b} {a}");
         }
     }
 

@@ -594,6 +594,22 @@ pub struct ServerEvents {
     pub other: bool,
 }
 
+impl ServerEvents {
+    /// Those of the events that this version knows and that never happen in it, by their names; none where all are asked for, which means whatever comes.
+    pub fn never(&self) -> impl Iterator<Item = &'static str> {
+        let all = self.started && self.stopping && self.flag_changed && self.other;
+        [
+            ("config-changed", self.config_changed),
+            ("instance-joined", self.instance_joined),
+            ("instance-left", self.instance_left),
+            ("other", self.other),
+        ]
+        .into_iter()
+        .filter(move |(_, wanted)| *wanted && !all)
+        .map(|(name, _)| name)
+    }
+}
+
 impl Exports {
     /// The kinds of a module with these exports.
     #[must_use]

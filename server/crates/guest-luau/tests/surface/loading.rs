@@ -47,6 +47,18 @@ fn a_broken_file_is_named_with_its_line() {
             "return { keep = {}, migration = { save = print, restore = print } }",
             "give one of them",
         ),
+        (
+            "return { stream_closed = { news = print } }",
+            "`stream_closed`: \"news\": it would never be called, since no `stream_handler` of this module opens such a topic; the module has no `stream_handler`",
+        ),
+        (
+            "return {\nstream_handler = { scores = print },\nstream_closed = { score = function() end } }",
+            "hello.luau:3: `stream_closed`: \"score\": it would never be called, since no `stream_handler` of this module opens such a topic; did you mean `scores`?",
+        ),
+        (
+            "return { keep = {}, upgrade = function() end }",
+            "without `schema`, 1 or higher, it is never called",
+        ),
         ("require('@cohnect/stat')", "did you mean `state`?"),
         ("require('@cohnect/sockets')", "there is no such interface"),
         (
@@ -91,7 +103,15 @@ fn what_a_module_claims_is_counted() {
             .collect()
     };
     for kind in ["stream_handler", "broadcast", "stream_closed"] {
-        let code = |count| format!("return {{ {kind} = {{ {} }} }}", table(count, "['a/N/*']"));
+        let opened = if kind == "stream_closed" {
+            "stream_handler = { ['*'] = function() end }, "
+        } else {
+            ""
+        };
+        let code = |count| {
+            let topics = table(count, "['a/N/*']");
+            format!("return {{ {opened}{kind} = {{ {topics} }} }}")
+        };
         assert!(bench.prepare(&Bench::source(&code(64))).is_ok(), "{kind}");
         let text = bench.refusal(&code(65));
         assert!(

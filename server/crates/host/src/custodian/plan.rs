@@ -333,6 +333,11 @@ fn notes(
     if !grants.databases.is_empty() && !imports.contains(&Interface::Db) {
         notes.push("it has grants for databases, but does not import `db`".to_owned());
     }
+    for event in exports.server_events.never() {
+        notes.push(format!(
+            "it wants to hear of the event `{event}`, which does not happen in this version"
+        ));
+    }
     if let Some(plan) = &exports.ticker
         && plan.hz > limits.tick_hz
     {
