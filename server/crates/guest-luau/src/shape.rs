@@ -47,6 +47,8 @@ pub(crate) struct Handlers {
     pub(crate) save: Option<Function>,
     pub(crate) restore: Option<Function>,
     pub(crate) keep: Option<Table>,
+    /// The names in `keep` when the file had run.
+    pub(crate) declared: Option<Arc<[String]>>,
     pub(crate) schema: u32,
     pub(crate) upgrade: Option<Function>,
 }
@@ -257,7 +259,10 @@ fn read_key(
             Ok(())
         }
         "keep" => {
-            shape.handlers.keep = Some(table(value)?.clone());
+            let keep = table(value)?;
+            shape.handlers.declared = crate::keep::names(keep)?;
+            shape.exports.declared.clone_from(&shape.handlers.declared);
+            shape.handlers.keep = Some(keep.clone());
             Ok(())
         }
         "schema" => {

@@ -413,6 +413,10 @@ impl Custodian {
                 moved(&old.plan, &plan)
             );
         }
+        let lost = plan::lost(&old.plan, &plan);
+        if let Some(lost) = lost {
+            tracing::warn!(module = %plan.name, "{}", Escaped(&lost));
+        }
         self.keep(hash, plan, generation, seats);
         self.remove(left.iter(), StopReason::Swapped).await;
         Ok(generation)

@@ -383,6 +383,9 @@ pub struct Snapshot {
     pub schema: u32,
     /// The data: MessagePack by convention.
     pub data: Payload,
+    /// The names that the code which saved it declared in what it keeps, where its language knows them: whoever restores it tells by them what was nothing from
+    /// what was not known yet. None: the data is all that there is to know.
+    pub declared: Option<Arc<[String]>>,
 }
 
 /// `ticker.tick`
@@ -470,6 +473,8 @@ pub struct Exports {
     pub lifecycle: bool,
     /// `migration`: state goes over a swap.
     pub migration: bool,
+    /// What goes over, by the names that the code declares, where its language knows them.
+    pub declared: Option<Arc<[String]>>,
     /// `timer-handler`
     pub timers: bool,
     /// `reply-handler`

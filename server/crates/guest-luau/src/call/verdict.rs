@@ -9,11 +9,7 @@ use super::nothing;
 use crate::convert::{FromLuau, Mismatch, describe, error_of, field, record, single};
 
 /// What a handler returned, as the contract has it.
-pub(crate) fn interpret(
-    export: &Export,
-    value: &Value,
-    problem: &Value,
-) -> mlua::Result<Returned> {
+pub(crate) fn interpret(export: &Export, value: &Value, problem: &Value) -> mlua::Result<Returned> {
     let read = || -> Result<Returned, Mismatch> {
         Ok(match export {
             Export::Execute(_) => Returned::Answer(match refused(value, problem)? {

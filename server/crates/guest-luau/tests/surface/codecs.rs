@@ -49,7 +49,14 @@ fn transfer(copy: &mut Copy<'_>, export: &Export) -> Outcome {
 }
 
 fn restore(copy: &mut Copy<'_>, data: Payload) -> Result<(), Error> {
-    let restored = transfer(copy, &Export::Restore(Snapshot { schema: 0, data }));
+    let restored = transfer(
+        copy,
+        &Export::Restore(Snapshot {
+            schema: 0,
+            data,
+            declared: None,
+        }),
+    );
     match restored {
         Ok(Returned::Done(done)) => done,
         other => panic!("{other:?}"),

@@ -29,6 +29,15 @@ fn restore(copy: &mut Copy<'_>, snapshot: Snapshot) -> Result<(), Error> {
     }
 }
 
+/// A snapshot that says nothing but its data.
+fn plain(schema: u32, data: Payload) -> Snapshot {
+    Snapshot {
+        schema,
+        data,
+        declared: None,
+    }
+}
+
 const GAME: &str = r#"
 local json = require("@cohnect/json")
 local game = { players = {}, ticks = 0 }
@@ -82,6 +91,42 @@ fn a_world_goes_over_a_swap_into_the_same_table() {
 }
 
 #[test]
+fn a_key_that_only_the_new_file_declares_keeps_its_first_value() {
+    let bench = Bench::new();
+    let code = |keep: &str, more: &str| {
+        format!(
+            r#"local game = {{ {keep} }}
+            return {{ keep = game, {more} action = {{
+                forget = function() game.round = nil game.guest = "Ada" return "" end,
+                show = function() return `{{game.round}} {{game.points}} {{game.extra}} {{game.guest}}` end,
+            }} }}"#
+        )
+    };
+    let mut old = bench.load(&code("round = 1, points = 5", ""));
+    old.execute("forget", "").expect("it forgets");
+    let snapshot = save(&mut old).expect("it is kept");
+    let first = "round = 7, points = 8, extra = 9, guest = 'nobody'";
+    let mut new = bench.load(&code(first, ""));
+    assert_eq!(restore(&mut new, snapshot.clone()), Ok(()));
+    // What was declared and is nothing stays nothing; what the old one added by itself goes over.
+    assert_eq!(new.execute("show", ""), Ok("nil 5 9 Ada".into()));
+    // Back in the old code, the other way round.
+    let snapshot_of_new = save(&mut new).expect("it is kept");
+    let mut back = bench.load(&code("round = 1, points = 5", ""));
+    assert_eq!(restore(&mut back, snapshot_of_new), Ok(()));
+    assert_eq!(back.execute("show", ""), Ok("nil 5 9 Ada".into()));
+    // A snapshot that does not say what was declared is all that there is.
+    let mut told = bench.load(&code(first, ""));
+    let data = snapshot.data.clone();
+    assert_eq!(restore(&mut told, plain(0, data)), Ok(()));
+    assert_eq!(told.execute("show", ""), Ok("nil 5 nil Ada".into()));
+    let upgrade = "schema = 1, upgrade = function(old) return { points = old.points + 1 } end,";
+    let mut upgraded = bench.load(&code(first, upgrade));
+    assert_eq!(restore(&mut upgraded, snapshot), Ok(()));
+    assert_eq!(upgraded.execute("show", ""), Ok("nil 6 9 nobody".into()));
+}
+
+#[test]
 fn a_component_reads_and_writes_it_with_serde() {
     #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     struct World {
@@ -108,7 +153,7 @@ fn a_component_reads_and_writes_it_with_serde() {
     world.name = Some("arena".into());
     world.shots.clear();
     let data = Payload::from(rmp_serde::to_vec_named(&world).expect("serde writes it"));
-    assert_eq!(restore(&mut module, Snapshot { schema: 0, data }), Ok(()));
+    assert_eq!(restore(&mut module, plain(0, data)), Ok(()));
     assert_eq!(module.execute("show", ""), Ok("9.5 0 7 arena".into()));
 }
 
@@ -180,13 +225,7 @@ fn a_module_may_save_by_itself() {
     let mut old = bench.load(code);
     old.execute("add", "").expect("it adds");
     let snapshot = save(&mut old).expect("it is saved");
-    assert_eq!(
-        snapshot,
-        Snapshot {
-            schema: 3,
-            data: Payload::from_static(b"1")
-        }
-    );
+    assert_eq!(snapshot, plain(3, Payload::from_static(b"1")));
     let mut new = bench.load(code);
     assert_eq!(restore(&mut new, snapshot), Ok(()));
     assert_eq!(new.execute("add", ""), Ok("5".into()));
@@ -210,10 +249,7 @@ fn a_snapshot_that_lies_is_refused() {
         &[0x91; 500],
     ] {
         let mut module = bench.load("return { keep = {} }");
-        let snapshot = Snapshot {
-            schema: 0,
-            data: Payload::copy_from_slice(bytes),
-        };
+        let snapshot = plain(0, Payload::copy_from_slice(bytes));
         assert!(
             matches!(
                 restore(&mut module, snapshot),

@@ -36,6 +36,7 @@ pub(crate) async fn describe(
         background: functions.step.is_some(),
         lifecycle: functions.start.is_some(),
         migration: functions.save.is_some(),
+        declared: None,
         timers: functions.timer.is_some(),
         replies: functions.reply.is_some(),
     })

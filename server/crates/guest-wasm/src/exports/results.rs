@@ -110,6 +110,7 @@ impl From<Snapshot> for export::Snapshot {
         Self {
             schema: value.schema,
             data: value.data,
+            declared: None,
         }
     }
 }

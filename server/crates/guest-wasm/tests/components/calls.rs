@@ -217,6 +217,7 @@ fn state_goes_from_one_copy_to_the_next() {
     );
     assert_eq!(new.text("count", ""), "6");
     let bad = Snapshot {
+        declared: None,
         schema: 3,
         data: Payload::from_static(b"short"),
     };

@@ -168,6 +168,36 @@ pub(super) fn plan(setup: &Setup, files: &Files) -> Result<Plan, String> {
     })
 }
 
+/// Names that one line of the log holds.
+const NAMES_MAX: usize = 16;
+
+/// What is said of new code that takes nothing over of what the old one kept.
+pub(super) fn lost(old: &Plan, new: &Plan) -> Option<String> {
+    if !old.exports.migration || new.exports.migration {
+        return None;
+    }
+    let (what, names) = match &old.exports.declared {
+        Some(names) => ("`keep`", &names[..]),
+        None => ("`keep` or `save`", &[][..]),
+    };
+    let mut listed: Vec<String> = names
+        .iter()
+        .take(NAMES_MAX)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if names.len() > NAMES_MAX {
+        listed.push(format!("{} more", names.len() - NAMES_MAX));
+    }
+    let listed = if listed.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", listed.join(", "))
+    };
+    Some(format!(
+        "what {what} of the old code held{listed} is lost: the new code has neither `keep` nor `migration`"
+    ))
+}
+
 /// What a copy's generator begins with.
 pub(super) fn seed(setup: &Setup, module: &str, generation: u64, copy: u32) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_keyed(&setup.seed);

@@ -447,6 +447,7 @@ fn a_roll_back_falls_back_to_the_kept_snapshot() {
     rig.ask("a", "n");
     let (mut install, mut came) = rig.new_code("a", COUNTER, StartReason::RolledBack);
     install.snapshot = Some(Snapshot {
+        declared: None,
         schema: 1,
         data: Bytes::from_static(b"41"),
     });

@@ -394,6 +394,7 @@ impl Running {
                     return Ok(Returned::Saved(Err(failed())));
                 }
                 Ok(Returned::Saved(Ok(Snapshot {
+                    declared: None,
                     schema: 1,
                     data: Payload::from(self.count.to_string()),
                 })))
