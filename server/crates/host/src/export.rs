@@ -9,6 +9,8 @@ use cohnect_capabilities::{
     Field, InstanceId, Opcode, Payload, Result, TimestampUs,
 };
 
+use crate::escaped::OneLine;
+
 /// A call into a module.
 #[derive(Clone, Debug)]
 pub enum Export {
@@ -115,6 +117,35 @@ impl Export {
             Some((client.id, Arc::clone(topic)))
         } else {
             None
+        }
+    }
+
+    /// The export's name with what it is called for, an action, an opcode, a topic, a timer: how a line of the log names the handler.
+    #[must_use]
+    pub fn handler(&self) -> String {
+        let name = self.name();
+        match self {
+            Self::Execute(request) => format!("{name} {}", OneLine(&request.name)),
+            Self::Handle(packet) => format!("{name} {:#06x}", packet.opcode),
+            Self::Broadcast(message) => format!("{name} {}", OneLine(&message.topic)),
+            Self::Subscribe { topic, .. } | Self::Unsubscribe { topic, .. } => {
+                format!("{name} {}", OneLine(topic))
+            }
+            Self::Timer { name: timer, .. } => format!("{name} {}", OneLine(timer)),
+            Self::Reply { tag, .. } => format!("{name} {}", OneLine(tag)),
+            Self::Step(_)
+            | Self::Start(_)
+            | Self::Stop(_)
+            | Self::Save
+            | Self::Restore(_)
+            | Self::Tick(_)
+            | Self::Connecting(_)
+            | Self::Connected(_)
+            | Self::Disconnected(..)
+            | Self::Alive(..)
+            | Self::Away(_)
+            | Self::Back(_)
+            | Self::Event(_) => name.to_owned(),
         }
     }
 

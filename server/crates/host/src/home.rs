@@ -7,6 +7,7 @@ mod blame;
 pub(crate) mod body;
 mod circuit;
 mod fair_queue;
+mod faults;
 mod pulse;
 mod schedule;
 pub(crate) mod slot;

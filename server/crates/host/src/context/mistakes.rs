@@ -136,7 +136,7 @@ impl Context {
             tracing::warn!(
                 module = %identity.module,
                 generation = identity.generation,
-                export = export.name(),
+                export = export.handler(),
                 "{}; the module passed it on to its caller",
                 Escaped(&said)
             );

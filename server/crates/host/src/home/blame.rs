@@ -29,7 +29,7 @@ pub(super) fn judge(
         tracing::warn!(
             module = %identity.module,
             generation = identity.generation,
-            export = export.name(),
+            export = export.handler(),
             "{}",
             Escaped(&text)
         );
@@ -137,7 +137,7 @@ fn too_large(export: &Export, returned: &Returned) -> Option<String> {
 pub(super) fn in_short(export: &Export, fault: &Fault) -> String {
     let text = fault.to_string();
     let first = text.lines().next().unwrap_or_default();
-    format!("`{}`: {first}", export.name())
+    format!("`{}`: {first}", export.handler())
 }
 
 /// A fault's text without what only repeats: code that calls itself fills a traceback with the same few lines.

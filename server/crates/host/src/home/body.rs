@@ -206,12 +206,12 @@ fn span_of(identity: &Identity, export: &Export) -> tracing::Span {
 }
 
 /// The one place where a fault's text goes: the server's own log.
-pub(super) fn log_fault(identity: &Identity, export: &Export, fault: &Fault) {
+pub(super) fn log_failure(identity: &Identity, handler: &str, text: &str) {
     tracing::warn!(
         module = %identity.module,
         generation = identity.generation,
-        export = export.name(),
+        export = handler,
         "{}",
-        Escaped(super::blame::cut(&fault.to_string()))
+        Escaped(super::blame::cut(text))
     );
 }

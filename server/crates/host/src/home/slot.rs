@@ -9,8 +9,9 @@ use cohnect_capabilities::Effect;
 
 use super::aside::Aside;
 use super::blame;
-use super::body::{Body, Code, Lane, ReplicaNumbers, call_for_setup, log_fault, make};
+use super::body::{Body, Code, Lane, ReplicaNumbers, call_for_setup, log_failure, make};
 use super::circuit::Circuit;
+use super::faults::Faults;
 use super::schedule::Schedule;
 use crate::context::{Arming, Identity, Outlet, Phase};
 use crate::deadline::TICK_PERIOD;
@@ -69,6 +70,7 @@ pub(crate) struct Slot {
     pub(crate) schedule: Schedule,
     pub(crate) circuit: Circuit,
     pub(super) healthy: Arc<AtomicBool>,
+    faults: Faults,
     /// What ended the last replica, until the next one is there.
     pub(super) ending: Option<String>,
     /// What the `start` of a replica that was made again left; it leaves with the call that follows.
@@ -137,6 +139,7 @@ impl Slot {
             snapshot: install.snapshot.clone(),
             schedule,
             circuit: Circuit::default(),
+            faults: Faults::default(),
             healthy: Arc::clone(&install.healthy),
             ending: None,
             left: Vec::new(),
@@ -302,6 +305,7 @@ impl Slot {
         clock: &dyn Clock,
         effects: &mut Vec<Effect>,
     ) {
+        self.log_repeated(clock.now(), true);
         if let Some(body) = self.body.take() {
             let going = Going {
                 body,
@@ -321,14 +325,17 @@ impl Slot {
 
     /// The next monotonic moment at which there is something to do.
     pub(crate) fn next_us(&self, now: Now) -> Option<u64> {
-        self.circuit
+        let work = self
+            .circuit
             .retry_us()
-            .or_else(|| self.schedule.next_us(now))
+            .or_else(|| self.schedule.next_us(now));
+        [work, self.faults.next_us()].into_iter().flatten().min()
     }
 
     /// Queues what is due, unless the circuit is open.
     pub(crate) fn poll(&mut self, now: Now, queue: impl FnMut(Export)) {
         self.retry(now);
+        self.log_repeated(now, false);
         if !self.circuit.is_open() {
             self.schedule.poll(now, queue);
         }
@@ -390,15 +397,9 @@ impl Slot {
     fn returned(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
         let outcome = blame::judge(self.body.as_mut(), &self.identity, export, outcome);
         if let Err(fault) = &outcome {
-            log_fault(&self.identity, export, fault);
+            self.log(export, &fault.to_string(), now);
         } else if let Some(error) = outcome.as_ref().ok().and_then(blame::unsaid) {
-            tracing::warn!(
-                module = %self.identity.module,
-                generation = self.identity.generation,
-                export = export.name(),
-                "failed: {}",
-                Escaped(error)
-            );
+            self.log(export, &format!("failed: {error}"), now);
         }
         let mut effects = self
             .body
@@ -419,7 +420,7 @@ impl Slot {
 
     pub(super) fn ended(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
         if let Err(fault) = &outcome {
-            log_fault(&self.identity, export, fault);
+            self.log(export, &fault.to_string(), now);
             // The text is the module's own, of any length and with anything in it, and stays until a call comes.
             self.ending = Some(Escaped(blame::in_short(export, fault)).to_string());
         }
@@ -435,6 +436,23 @@ impl Slot {
             again: false,
             identity: Arc::clone(&self.identity),
             effects: core::mem::take(&mut self.left),
+        }
+    }
+
+    /// Writes what a call failed with, or counts it where that was written a moment ago.
+    fn log(&mut self, export: &Export, text: &str, now: Now) {
+        if self.faults.is_news(export, text, now.monotonic_us) {
+            log_failure(&self.identity, &export.handler(), text);
+        }
+    }
+
+    /// Writes how often calls failed in the same way as before; `all` of it when the code goes.
+    pub(super) fn log_repeated(&mut self, now: Now, all: bool) {
+        for repeated in self.faults.take_repeated(now.monotonic_us, all) {
+            log_failure(&self.identity, &repeated.handler, &repeated.to_string());
+        }
+        if all {
+            self.faults = Faults::default();
         }
     }
 
@@ -508,7 +526,7 @@ impl Slot {
             self.absorb(&mut left, clock.now());
             effects.append(&mut left);
             if let Err(fault) = told {
-                log_fault(&identity, &last, &fault);
+                log_failure(&identity, &last.handler(), &fault.to_string());
                 if let Fault::Ended(..) = fault {
                     return;
                 }

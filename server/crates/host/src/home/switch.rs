@@ -88,6 +88,7 @@ impl Slot {
         snapshot: Option<Snapshot>,
         now: Now,
     ) -> Option<Going> {
+        self.log_repeated(now, true);
         let (was, steps) = (Arc::clone(&self.identity), self.schedule.steps());
         let old = self.body.replace(body).map(|body| Going {
             body,

@@ -182,7 +182,7 @@ fn the_log_says_why_a_module_began_anew_and_from_where() {
     let _listening = tracing::subscriber::set_default(lines);
     rig.ask("a", "t");
     rig.ask("a", "n");
-    let line = "message=started anew from the beginning, after `action.execute`: trapped: `action` trapped module=a generation=1";
+    let line = "message=started anew from the beginning, after `action.execute t`: trapped: `action` trapped module=a generation=1";
     assert!(said.lock().unwrap().contains(line), "{said:?}");
     rig.switch("a", COUNTER).unwrap();
     rig.ask("a", "t");
