@@ -165,3 +165,49 @@ fn a_request_shows_who_called() {
     );
     assert_eq!(from(Caller::Client(known), "tags"), Ok("blue".into()));
 }
+
+#[test]
+fn a_refusal_without_a_code_is_a_mistake_that_names_itself() {
+    let bench = Bench::new();
+    let mut module = bench.load(
+        r#"
+        local errors = require("@cohnect/errors")
+        return { action = {
+            none = function()
+                errors.fail()
+            end,
+            text = function() errors.fail("not your turn") end,
+            half = function() errors.fail(0.5, "no") end,
+            table = function() errors.fail(1, {}) end,
+            raised = function() errors.raise() end,
+            fine = function() errors.fail(7) end,
+        } }"#,
+    );
+    let code = "errors.fail: code: expected a whole number from 0 to 4294967295, got";
+    for (action, found) in [
+        ("none", format!("hello.luau:5: {code} nil")),
+        (
+            "text",
+            format!("{code} string; errors.fail(7, \"not your turn\")"),
+        ),
+        ("half", format!("{code} 0.5")),
+        (
+            "table",
+            "errors.fail: message: expected a string, got table".to_owned(),
+        ),
+        (
+            "raised",
+            "errors.raise: problem: expected an error".to_owned(),
+        ),
+    ] {
+        match module.fault(action) {
+            Fault::Raised(text) => assert!(text.contains(&found), "{action}: {text}"),
+            other @ Fault::Ended(..) => panic!("{action}: {other:?}"),
+        }
+    }
+    let refused = module.execute("fine", "");
+    assert!(matches!(
+        refused,
+        Err(Error::Failed(Failure { code: 7, .. }))
+    ));
+}
