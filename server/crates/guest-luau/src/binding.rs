@@ -9,7 +9,7 @@ use cohnect_host::function::HostFunction;
 use mlua::{FromLuaMulti, Function, Lua, Table, Value};
 
 use crate::convert::IntoLuau;
-use crate::host::Host;
+use crate::host::{AT_LOAD, Host};
 use crate::place::Place;
 
 /// Fills the table that `require` returns for one interface.
@@ -72,7 +72,10 @@ impl<'a> Binder<'a> {
                     }
                     other => other,
                 }),
-                Err(error) => Err(refused(function, &error)),
+                Err(error) => {
+                    check_loaded(&host, lua, function)?;
+                    Err(refused(function, &error))
+                }
             }
         })?;
         self.keep(name, function, parameters, body)
@@ -90,12 +93,15 @@ impl<'a> Binder<'a> {
         A: FromLuaMulti + 'static,
     {
         let host = Rc::clone(self.host);
-        let body = self.lua.create_function(move |_, arguments: A| {
+        let body = self.lua.create_function(move |lua, arguments: A| {
             host.enter(function, |entered| {
                 work(entered, arguments);
                 Ok(())
             })
-            .map_err(|error| refused(function, &error))
+            .or_else(|error| {
+                check_loaded(&host, lua, function)?;
+                Err(refused(function, &error))
+            })
         })?;
         self.keep(name, function, parameters, body)
     }
@@ -252,10 +258,24 @@ pub(crate) fn reply<T: IntoLuau>(
     match result {
         Ok(value) => Ok(Ok(value.into_luau(lua, host)?)),
         Err(error) => {
+            check_loaded(host, lua, function)?;
             host.with_context(|context| context.note(function, &error));
             Ok(Err(host.error(lua, &error)?))
         }
     }
+}
+
+/// While the module's file runs, most of the contract is closed. Nobody looks at what a call returns there, so it is raised, which refuses the file.
+fn check_loaded(host: &Host, lua: &Lua, function: HostFunction) -> mlua::Result<()> {
+    if !host.is_closed(function) {
+        return Ok(());
+    }
+    let place = Place::of_caller(lua);
+    let place = place.as_ref().map_or_else(String::new, before);
+    Err(mlua::Error::runtime(format!(
+        "{place}{}: {AT_LOAD}",
+        label(function)
+    )))
 }
 
 pub(crate) fn refused(function: HostFunction, error: &Error) -> mlua::Error {

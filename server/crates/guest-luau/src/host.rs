@@ -22,6 +22,10 @@ use crate::safepoint::{self, Judge, Sentence};
 /// Clients whose values are kept for the next call; a room is smaller, and an entry is about 400 bytes of the replica's memory.
 const CLIENTS_KEPT: usize = 1_024;
 
+/// What is said of a function that is called too early.
+pub(crate) const AT_LOAD: &str =
+    "cannot be called while the file is being loaded; call it in lifecycle.start or in a handler";
+
 /// See the file.
 pub(crate) struct Host {
     context: RefCell<Option<Box<Context>>>,
@@ -157,12 +161,20 @@ impl Host {
         let context = slot.as_deref_mut().ok_or(Error::Denied)?;
         let result = match context.enter(function) {
             Ok(mut entered) => work(&mut entered),
+            Err(Error::Denied) if self.is_closed(function) => {
+                Err(Error::unavailable(format!("it {AT_LOAD}")))
+            }
             Err(error) => Err(error),
         };
         if matches!(result, Err(Error::LimitExceeded(_))) && context.quota_ignored() {
             self.end(Ending::Quota);
         }
         result
+    }
+
+    /// Whether a function is closed because the module's file still runs.
+    pub(crate) fn is_closed(&self, function: HostFunction) -> bool {
+        self.loading.get() && !function.row().interface.answers_at_load()
     }
 
     /// The running call ends its replica: from here on each safepoint raises an error.

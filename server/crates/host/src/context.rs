@@ -270,20 +270,8 @@ impl Context {
     fn check_phase(&self, interface: Interface, sort: Sort) -> Result<()> {
         match self.arming.phase {
             Phase::Call => Ok(()),
-            Phase::Probe | Phase::Load => match interface {
-                Interface::Logging | Interface::Config | Interface::FeatureFlags => Ok(()),
-                Interface::Clients
-                | Interface::Tags
-                | Interface::State
-                | Interface::Mailbox
-                | Interface::Streams
-                | Interface::Clock
-                | Interface::Timers
-                | Interface::Signals
-                | Interface::Random
-                | Interface::Db
-                | Interface::Modules => Err(Error::Denied),
-            },
+            Phase::Probe | Phase::Load if interface.answers_at_load() => Ok(()),
+            Phase::Probe | Phase::Load => Err(Error::Denied),
             Phase::Transfer => match sort {
                 Sort::Wait => Err(Error::WouldBlock),
                 Sort::Query | Sort::Write | Sort::Effect => Ok(()),

@@ -35,6 +35,12 @@ pub enum Interface {
 }
 
 impl Interface {
+    /// Whether it answers while a module's code is loaded and described, when nothing it does may have an effect yet.
+    #[must_use]
+    pub const fn answers_at_load(self) -> bool {
+        matches!(self, Self::Logging | Self::Config | Self::FeatureFlags)
+    }
+
     /// Every interface, in the order of the contract.
     pub const ALL: [Self; 14] = [
         Self::Clients,

@@ -112,6 +112,8 @@ fn said(error: &mlua::Error) -> String {
         },
         mlua::Error::CallbackError { cause: inner, .. }
         | mlua::Error::WithContext { cause: inner, .. } => said(inner),
+        // What kind of error it is mlua says in front, and the text says better.
+        mlua::Error::RuntimeError(text) => text.clone(),
         other => other.to_string(),
     }
 }

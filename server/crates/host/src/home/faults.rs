@@ -85,7 +85,10 @@ impl Faults {
             .iter_mut()
             .filter(|(_, seen)| seen.again > 0 && (all || seen.is_over(now_us)));
         due.map(|(handler, seen)| {
-            let seconds = now_us.saturating_sub(seen.since_us).div_ceil(1_000_000);
+            // To the nearest second: a home looks a moment after the window is over.
+            let past_us = now_us.saturating_sub(seen.since_us);
+            let seconds = past_us.saturating_add(500_000) / 1_000_000;
+            let seconds = seconds.max(1);
             let what = if seen.texts.len() == 1 {
                 "the same again"
             } else {
