@@ -212,19 +212,19 @@ fn a_malformed_tag_expression_is_refused_with_its_place() {
     for (module, wanted) in [
         (
             "action = { a = define.action({ requires = 'red &&' }, function() return '' end) }",
-            "the action `a` requires `red &&`: ",
+            "a.luau: the action `a` requires `red &&`: ",
         ),
         (
             "pipeline = { [0x0100] = define.packet({ requires = 'a b' }, function() return 'pass' end) }",
-            "the stage of opcode 0x0100 requires `a b`: ",
+            "a.luau: the stage of opcode 0x0100 requires `a b`: ",
         ),
         (
             "broadcast = { chat = define.broadcast({ requires = '(x' }, function() return 'pass' end) }",
-            "the stage of the topic `chat` requires `(x`: ",
+            "a.luau: the stage of the topic `chat` requires `(x`: ",
         ),
         (
             "stream_handler = { news = define.stream({ requires = '|' }, function() return nil end) }",
-            "the stream of the topic `news` requires `|`: ",
+            "a.luau: the stream of the topic `news` requires `|`: ",
         ),
     ] {
         let module = format!("local define = require('@cohnect/define') return {{ {module} }}");

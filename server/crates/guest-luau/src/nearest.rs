@@ -14,8 +14,17 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, name)| name)
 }
 
-/// A sentence's end that names the nearest one, or all of a few.
+/// A sentence's end that names the nearest one, or all of a few. A name that was not written to its end is taken for its beginning: the fewest edits may lead
+/// to its opposite.
 pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
+    let begun = known.iter().filter(|name| {
+        name.strip_prefix(word)
+            .is_some_and(|rest| rest.starts_with('_'))
+    });
+    let begun: Vec<_> = begun.map(|name| format!("`{name}`")).collect();
+    if !begun.is_empty() {
+        return format!("did you mean {}?", begun.join(" or "));
+    }
     match nearest(word, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("there are: {}", known.join(", ")),
@@ -39,6 +48,19 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_a_name_is_not_taken_for_its_opposite() {
+        let known = ["reliable_ordered", "reliable_unordered", "unreliable"];
+        assert_eq!(
+            suggestion("reliable", &known),
+            "did you mean `reliable_ordered` or `reliable_unordered`?"
+        );
+        assert_eq!(
+            suggestion("unrelable", &known),
+            "did you mean `unreliable`?"
+        );
+    }
 
     #[test]
     fn a_slip_of_the_finger_finds_its_word() {

@@ -76,8 +76,8 @@ impl Instance {
             let error = host.explain(error);
             let what = if call::is_memory(&error) {
                 format!(
-                    "the file used more than its {} bytes of memory while it ran",
-                    code.memory_bytes
+                    "the file used more than its {} MiB of memory, its `memory_mib`, while it ran",
+                    code.memory_bytes >> 20
                 )
             } else {
                 call::text(&error)

@@ -52,6 +52,8 @@ pub struct Context {
     mistakes: Vec<Refused>,
     /// The database that the call named last.
     database: String,
+    /// The statement that it gave there last, as the log shows it; empty where that is not known.
+    statement: String,
     /// Secrets that were asked for in vain and said so in the log, so that a loop does not fill it.
     secrets_missed: Vec<String>,
     /// What came and had no handler, the same.
@@ -88,6 +90,7 @@ impl Context {
             quota_refusals: 0,
             mistakes: Vec::new(),
             database: String::new(),
+            statement: String::new(),
             secrets_missed: Vec::new(),
             unhandled: Vec::new(),
             lost: LostMail::default(),

@@ -83,6 +83,17 @@ pub struct Files {
     pub manifest: Manifest,
 }
 
+impl Files {
+    /// Where its manifest lies, or would lie.
+    #[must_use]
+    pub fn manifest_path(&self) -> PathBuf {
+        self.folder.as_ref().map_or_else(
+            || self.entry.with_extension("toml"),
+            |folder| folder.join("module.toml"),
+        )
+    }
+}
+
 /// Looks through a modules folder, of which `before` is known: a module whose manifest cannot be read now is still called as it was.
 ///
 /// # Errors

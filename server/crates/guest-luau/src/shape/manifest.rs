@@ -4,12 +4,27 @@ use mlua::{Table, Value};
 
 use super::{Wrong, entries};
 use crate::convert::{describe, whole};
-use crate::nearest::suggestion;
+use crate::nearest::{nearest, suggestion};
 
 /// Keys and values as the manifest file would have them.
 pub(crate) type Manifest = Vec<(String, toml::Value)>;
 
 const KEYS: [&str; 3] = ["placement", "version", "shard"];
+/// Those that an operator reads and writes.
+const KEYS_OF_FILE: [&str; 12] = [
+    "name",
+    "entry",
+    "deadline_ms",
+    "memory_mib",
+    "instances_max",
+    "tick_hz_max",
+    "queue_max",
+    "swap_wait_s",
+    "on_failure",
+    "grants",
+    "narrow",
+    "config",
+];
 /// Those of a later version; the host says so.
 const KEYS_LATER: [&str; 3] = ["create", "idle_s", "persist"];
 
@@ -17,11 +32,7 @@ pub(super) fn read(table: &Table) -> Result<Manifest, Wrong> {
     let mut manifest = Manifest::new();
     for (key, value) in entries(table, "the manifest")? {
         if !KEYS.contains(&key.as_str()) && !KEYS_LATER.contains(&key.as_str()) {
-            return Err(format!(
-                "`{key}` does not stand in a script (grants and limits stand in the manifest file); {}",
-                suggestion(&key, &KEYS)
-            )
-            .into());
+            return Err(misplaced(&key).into());
         }
         let value = match &value {
             Value::Boolean(on) => toml::Value::Boolean(*on),
@@ -41,4 +52,21 @@ pub(super) fn read(table: &Table) -> Result<Manifest, Wrong> {
         manifest.push((key, value));
     }
     Ok(manifest)
+}
+
+/// What is said of a key that has no place in a script.
+fn misplaced(key: &str) -> String {
+    if KEYS_OF_FILE.contains(&key) {
+        return format!(
+            "`{key}` stands only in the manifest file; a script may say {}",
+            KEYS.join(", ")
+        );
+    }
+    // The nearest key may be one of the file's, which a suggestion alone would send its author to write here.
+    match nearest(key, KEYS.into_iter().chain(KEYS_OF_FILE)) {
+        Some(found) if KEYS_OF_FILE.contains(&found) => format!(
+            "there is no key `{key}`; did you mean `{found}`? It stands only in the manifest file"
+        ),
+        Some(_) | None => format!("there is no key `{key}`; {}", suggestion(key, &KEYS)),
+    }
 }

@@ -41,7 +41,15 @@ fn a_broken_file_is_named_with_its_line() {
         ("return { cron = {} }", "not of this version"),
         (
             "return { manifest = { memory_mib = 64 } }",
-            "stand in the manifest file",
+            "hello.luau: `manifest`: `memory_mib` stands only in the manifest file; a script may say placement, version, shard",
+        ),
+        (
+            "return { manifest = { placment = 'single' } }",
+            "hello.luau: `manifest`: there is no key `placment`; did you mean `placement`?",
+        ),
+        (
+            "return { manifest = { memory_mb = 64 } }",
+            "there is no key `memory_mb`; did you mean `memory_mib`? It stands only in the manifest file",
         ),
         (
             "return { keep = {}, migration = { save = print, restore = print } }",

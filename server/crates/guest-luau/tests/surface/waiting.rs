@@ -78,7 +78,10 @@ async fn rows_come_by_column_name() {
     bench.world.push_rows(Err(Error::other("23505", "unique")));
     assert_eq!(
         execute(&bench, &mut *module, "read").await,
-        Err(Error::other("23505", "unique"))
+        Err(Error::other(
+            "23505",
+            "unique, in `select * from s where a = $1 and b = $2 and c = $3`"
+        ))
     );
 }
 

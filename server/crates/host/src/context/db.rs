@@ -4,9 +4,10 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use cohnect_capabilities::db::{Cursor, Isolation, RowSet, Transaction, Value};
-use cohnect_capabilities::{BoxFuture, Error, Result};
+use cohnect_capabilities::{BoxFuture, Detail, Error, Result};
 
 use super::Entered;
+use crate::escaped::OneLine;
 
 impl Entered<'_> {
     /// `db.query`
@@ -19,9 +20,10 @@ impl Entered<'_> {
         statement: String,
         params: Vec<Value>,
     ) -> Result<BoxFuture<'static, Result<RowSet>>> {
-        let (databases, name, time) = self.database(database)?;
+        let (databases, name, time) = self.database(database, &statement)?;
         Ok(bounded(time, async move {
-            databases.query(&name, &statement, params).await
+            let done = databases.query(&name, &statement, params).await;
+            named(done, &statement)
         }))
     }
 
@@ -35,9 +37,10 @@ impl Entered<'_> {
         statement: String,
         params: Vec<Value>,
     ) -> Result<BoxFuture<'static, Result<u64>>> {
-        let (databases, name, time) = self.database(database)?;
+        let (databases, name, time) = self.database(database, &statement)?;
         Ok(bounded(time, async move {
-            databases.execute(&name, &statement, params).await
+            let done = databases.execute(&name, &statement, params).await;
+            named(done, &statement)
         }))
     }
 
@@ -51,9 +54,10 @@ impl Entered<'_> {
         statement: String,
         params: Vec<Vec<Value>>,
     ) -> Result<BoxFuture<'static, Result<u64>>> {
-        let (databases, name, time) = self.database(database)?;
+        let (databases, name, time) = self.database(database, &statement)?;
         Ok(bounded(time, async move {
-            databases.execute_batch(&name, &statement, params).await
+            let done = databases.execute_batch(&name, &statement, params).await;
+            named(done, &statement)
         }))
     }
 
@@ -66,9 +70,10 @@ impl Entered<'_> {
         database: &str,
         isolation: Isolation,
     ) -> Result<BoxFuture<'static, Result<Box<dyn Transaction>>>> {
-        let (databases, name, time) = self.database(database)?;
+        let (databases, name, time) = self.database(database, "")?;
         Ok(bounded(time, async move {
-            databases.begin(&name, isolation).await
+            let begun = databases.begin(&name, isolation).await?;
+            Ok(Box::new(Named(begun)) as Box<dyn Transaction>)
         }))
     }
 
@@ -82,9 +87,10 @@ impl Entered<'_> {
         statement: String,
         params: Vec<Value>,
     ) -> Result<BoxFuture<'static, Result<Box<dyn Cursor>>>> {
-        let (databases, name, time) = self.database(database)?;
+        let (databases, name, time) = self.database(database, &statement)?;
         Ok(bounded(time, async move {
-            databases.open(&name, &statement, params).await
+            let opened = databases.open(&name, &statement, params).await;
+            named(opened, &statement)
         }))
     }
 
@@ -96,6 +102,8 @@ impl Entered<'_> {
         &mut self,
         step: BoxFuture<'a, Result<T>>,
     ) -> Result<BoxFuture<'a, Result<T>>> {
+        // Which statement it is only the transaction knows.
+        self.context.statement.clear();
         let time = self.wait()?;
         Ok(bounded(time, step))
     }
@@ -103,12 +111,14 @@ impl Entered<'_> {
     fn database(
         &mut self,
         name: &str,
+        statement: &str,
     ) -> Result<(
         Arc<dyn cohnect_capabilities::db::Databases>,
         String,
         Duration,
     )> {
         name.clone_into(&mut self.context.database);
+        self.context.statement = shown(statement);
         if !self.context.charter.grants.databases.contains(name) {
             return Err(Error::Denied);
         }
@@ -121,6 +131,61 @@ impl Entered<'_> {
     }
 }
 
+/// A transaction that says which statement met an error.
+struct Named(Box<dyn Transaction>);
+
+impl Transaction for Named {
+    fn query<'a>(
+        &'a mut self,
+        statement: &'a str,
+        params: Vec<Value>,
+    ) -> BoxFuture<'a, Result<RowSet>> {
+        let found = self.0.query(statement, params);
+        Box::pin(async move { named(found.await, statement) })
+    }
+
+    fn execute<'a>(
+        &'a mut self,
+        statement: &'a str,
+        params: Vec<Value>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        let changed = self.0.execute(statement, params);
+        Box::pin(async move { named(changed.await, statement) })
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        self.0.commit()
+    }
+
+    fn rollback(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        self.0.rollback()
+    }
+}
+
+/// Bytes of a statement that an error shows: enough to find it in the module, and less than a line of the log.
+const STATEMENT_BYTES_MAX: usize = 200;
+
+/// What came of a statement. What is wrong with SQL is said in words that mean little without it, so the error shows it, in one line.
+fn named<T>(mut done: Result<T>, statement: &str) -> Result<T> {
+    if let Err(Error::Other(Detail { message: text, .. }) | Error::InvalidArgument(text)) =
+        &mut done
+    {
+        text.push_str(&shown(statement));
+    }
+    done
+}
+
+/// A statement behind what is said of it; nothing for none.
+fn shown(statement: &str) -> String {
+    let cut = statement.floor_char_boundary(STATEMENT_BYTES_MAX);
+    let words: Vec<&str> = statement[..cut].split_whitespace().collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    let rest = if cut < statement.len() { " …" } else { "" };
+    format!(", in `{}{rest}`", OneLine(words.join(" ")))
+}
+
 /// Waits at most this long; dropping the backend's future interrupts what it does.
 pub(super) fn bounded<'a, T: Send + 'a>(
     time: Duration,
@@ -131,4 +196,30 @@ pub(super) fn bounded<'a, T: Send + 'a>(
             .await
             .unwrap_or(Err(Error::Timeout))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_sql_shows_its_statement_in_one_line() {
+        let failed = |statement: &str| {
+            let error = Error::other("42000", "near \"FORM\": syntax error");
+            named::<()>(Err(error), statement).unwrap_err().to_string()
+        };
+        let text = failed("SELECT *\n    FORM t");
+        assert!(
+            text.ends_with("syntax error, in `SELECT * FORM t`"),
+            "{text}"
+        );
+        let text = failed(&"ä".repeat(1_000));
+        assert!(
+            text.ends_with(&format!("in `{} …`", "ä".repeat(100))),
+            "{text}"
+        );
+        let text = failed("SELECT '\u{1b}[2J'");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert_eq!(named::<()>(Err(Error::Denied), "x"), Err(Error::Denied));
+    }
 }

@@ -64,6 +64,7 @@ impl Context {
         }
         let of_db = function.row().interface == Interface::Db;
         let advice = match error {
+            Error::LimitExceeded(_) if of_db => self.statement.clone(),
             Error::InvalidArgument(_) | Error::LimitExceeded(_) => String::new(),
             Error::Denied if of_db && !self.charter.grants.databases.contains(&self.database) => {
                 format!(
@@ -73,8 +74,8 @@ impl Context {
             }
             Error::Denied if of_db => {
                 format!(
-                    " (the database `{}`: modules may not do that there)",
-                    self.database
+                    " (the database `{}`: modules may not do that there{})",
+                    self.database, self.statement
                 )
             }
             Error::NotFound if of_db => format!(

@@ -111,14 +111,18 @@ pub(super) fn plan(setup: &Setup, files: &Files) -> Result<Plan, String> {
         files: files.others.clone(),
         memory_bytes: memory_mib as usize * 1024 * 1024,
     };
+    // What the language refuses names its file itself.
+    let in_code = |problem: String| format!("{}: {problem}", files.entry.display());
+    let in_manifest = |problem: String| format!("{}: {problem}", files.manifest_path().display());
     let running = setup.ticker.running();
     let prepared = language.prepare(&source, probe()).map_err(|e| e.message)?;
     drop(running);
     let judge = probe();
     for import in prepared.imports() {
-        judge.may_import(*import)?;
+        judge.may_import(*import).map_err(in_code)?;
     }
-    manifest.adopt(prepared.manifest()).map_err(|e| e.message)?;
+    let said = manifest.adopt(prepared.manifest());
+    said.map_err(|e| in_code(e.message))?;
     let deadline = manifest.deadline.unwrap_or(FAST_DEADLINE);
     let slow: Vec<_> = prepared.imports().iter().filter(|i| i.waits()).collect();
     let waits = !slow.is_empty() || deadline > FAST_DEADLINE;
@@ -131,12 +135,12 @@ pub(super) fn plan(setup: &Setup, files: &Files) -> Result<Plan, String> {
     let mut exports = prepared.exports().clone();
     let has_stages = !exports.packets.is_empty() || !exports.broadcasts.is_empty();
     if has_stages && let Some(why) = &why_waits {
-        return Err(format!(
+        return Err(in_code(format!(
             "it has stages, which never wait, but {why}; put the stages into a module of their own"
-        ));
+        )));
     }
-    claims::check_own(&exports)?;
-    check_requires(setup, &exports)?;
+    claims::check_own(&exports).map_err(in_code)?;
+    check_requires(setup, &exports).map_err(in_code)?;
     let placement = manifest.placement.unwrap_or_else(|| {
         if has_stages && only_stages(&exports) {
             Placement::PerShard
@@ -145,12 +149,17 @@ pub(super) fn plan(setup: &Setup, files: &Files) -> Result<Plan, String> {
         }
     });
     if placement == Placement::PerShard && exports.background {
-        return Err("it has a `background`, so its `placement` is \"single\"".to_owned());
+        let problem = "it has a `background`, so its `placement` is \"single\"";
+        return Err(in_code(problem.to_owned()));
     }
     let limits = limits(&manifest, waits, memory_mib);
-    let seats = seats(setup, &manifest, &files.name, placement, waits, &limits)?;
+    let seats = seats(setup, &manifest, &files.name, placement, waits, &limits);
+    let seats = seats.map_err(|problem| match files.manifest.shard {
+        Some(_) => in_manifest(problem),
+        None => in_code(problem),
+    })?;
     let notes = notes(&exports, prepared.imports(), &grants, &limits);
-    narrow(&mut exports, &manifest.narrow)?;
+    narrow(&mut exports, &manifest.narrow).map_err(in_manifest)?;
     Ok(Plan {
         name: Arc::clone(&files.name),
         prepared,

@@ -330,37 +330,37 @@ fn what_the_manifest_or_the_folder_does_not_allow_is_refused() {
                 ("a.script", "stage 0x0100 0 pass"),
                 ("a.toml", "deadline_ms = 20"),
             ],
-            "it has stages, which never wait, but its `deadline_ms` is 20; put the stages into a module of their own",
+            "a.script: it has stages, which never wait, but its `deadline_ms` is 20; put the stages into a module of their own",
         ),
         (
             &[
                 ("a.script", "stage 0x0100 0 pass\nimport db"),
                 ("a.toml", "grants = [\"db:main\"]"),
             ],
-            "it has stages, which never wait, but it imports `db`; put the stages into a module of their own",
+            "a.script: it has stages, which never wait, but it imports `db`; put the stages into a module of their own",
         ),
         (
             &[("a.script", "background wait\nmanifest placement per-shard")],
-            "it has a `background`, so its `placement` is \"single\"",
+            "a.script: it has a `background`, so its `placement` is \"single\"",
         ),
         (
             &[("a.script", ""), ("a.toml", "shard = 2")],
-            "`shard` is 2, and there are 2 shards, counted from 0",
+            "a.toml: `shard` is 2, and there are 2 shards, counted from 0",
         ),
         (
             &[("a.script", ""), ("a.toml", "shard = 0\ndeadline_ms = 4")],
-            "`shard` is for a module on a shard; this one lives on a worker",
+            "a.toml: `shard` is for a module on a shard; this one lives on a worker",
         ),
         (
             &[("a.script", "manifest queue_max 3")],
-            "manifest in the code: `queue_max` stands only in the manifest file; code may say placement, version, shard",
+            "a.script: manifest in the code: `queue_max` stands only in the manifest file; code may say placement, version, shard",
         ),
         (
             &[
                 ("a.script", "action x echo"),
                 ("a.toml", "narrow = { actions = [\"y\"] }"),
             ],
-            "`narrow.actions` names `y`, which the module does not have",
+            "a.toml: `narrow.actions` names `y`, which the module does not have",
         ),
         (
             &[("a.script", "start fail")],

@@ -70,6 +70,19 @@ impl Body {
     }
 
     pub(super) async fn call(&mut self, export: &Export, wall: Duration) -> Outcome {
+        let outcome = self.run(export, wall).await;
+        outcome.map_err(|fault| match fault {
+            // Whoever reads of a limit wants to know how to raise it.
+            Fault::Ended(Ending::Memory, text) => {
+                let mib = self.context().limits().memory_bytes >> 20;
+                let text = format!("it had {mib} MiB, its `memory_mib`: {text}");
+                Fault::Ended(Ending::Memory, text)
+            }
+            other @ (Fault::Ended(..) | Fault::Raised(_)) => other,
+        })
+    }
+
+    async fn run(&mut self, export: &Export, wall: Duration) -> Outcome {
         match &mut self.guest {
             Guest::Fast(replica) => {
                 let span = span_of(replica.context().identity(), export);
