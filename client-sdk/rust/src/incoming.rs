@@ -183,7 +183,7 @@ impl Ending {
         match self {
             Self::Left => false,
             Self::Closed { code, .. } | Self::Lost { code } => {
-                *code != CloseCode::SUPERSEDED && *code != CloseCode::KICKED
+                ![CloseCode::SUPERSEDED, CloseCode::KICKED, CloseCode::REFUSED].contains(code)
             }
             Self::Failed(_) => true,
         }

@@ -151,10 +151,10 @@ impl<K: PacketKey> ServerEndpoint<K> {
         if self.availability == Availability::Offline {
             return Some(RejectCode::Offline);
         }
-        // Who is here already takes no room: a new session replaces the old one.
+        // Who is here already takes no room: a new session replaces the old one. Handshakes that are under way have a bound of their own: if they counted here,
+        // whoever begins many and ends none would keep everybody else out.
         let known = self.peers.find(client).is_some();
-        let held = self.connections.len() + self.peers.half_opens();
-        (!known && held >= self.config.sessions_max).then_some(RejectCode::Full)
+        (!known && self.connections.len() >= self.config.sessions_max).then_some(RejectCode::Full)
     }
 
     fn freshness(&self, proven: &Proven<'_>) -> Freshness {

@@ -387,9 +387,13 @@ fn a_server_that_takes_nobody_says_so() {
     };
     bench.server.set_availability(Availability::Offline);
     assert_eq!(refused(&mut bench), RejectCode::Offline);
-    let mut full = Bench::with(|config| config.sessions_max = 1);
-    full.accept(&mut Craft::new(1));
+    let mut full = Bench::with(|config| config.sessions_max = 0);
     assert_eq!(refused(&mut full), RejectCode::Full);
+    // Whoever has not confirmed keeps nobody out.
+    let mut opening = Bench::with(|config| config.sessions_max = 1);
+    for n in 1..=3 {
+        assert_eq!(opening.accept(&mut Craft::new(n)).status, 1);
+    }
     let mut slow = Bench::with(|config| config.handshakes_per_second = 1);
     slow.accept(&mut Craft::new(1));
     assert_eq!(refused(&mut slow), RejectCode::SlowDown);

@@ -174,9 +174,7 @@ impl Shard {
         let event = stream::Event::Item(item);
         let sent = self.send(to, push(stream, event, mode));
         if !sent && mode.is_reliable() {
-            let reason = "more waited for this client than is kept for one";
-            let outcome = Outcome::of(Detail::BUSY);
-            self.end_streams(to, topic, Some(stream), (outcome, reason));
+            self.end_streams(to, topic, Some(stream), (Outcome::of(Detail::BUSY), ""));
         }
     }
 
@@ -319,11 +317,12 @@ impl Shard {
         }
     }
 
-    /// Whether as much waits for a client as may wait.
+    /// Whether so much waits for a client that the longest message finds no room.
     pub(crate) fn is_backlogged(&self, handle: SessionHandle) -> bool {
+        const LONGEST: u64 = limits::BODY_LEN_MAX as u64 + limits::MESSAGE_OVERHEAD;
         self.endpoint
             .session(handle)
-            .is_some_and(|session| session.queued_bytes() >= limits::SEND_QUEUE_MAX)
+            .is_some_and(|session| session.queued_bytes() + LONGEST > limits::SEND_QUEUE_MAX)
     }
 
     pub(super) fn watch_backlogs(&mut self) {
