@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cohnect_protocol::ops::tags::OWN_TAGS_MAX;
 
 use crate::config::HOMES_MAX;
 
@@ -265,8 +266,8 @@ pub struct Tags {
     /// What to do.
     #[arg(value_enum)]
     pub mode: TagsMode,
-    /// The tags.
-    #[arg(value_parser = argument::tag)]
+    /// The tags; as many at once as a client gives itself.
+    #[arg(value_parser = argument::tag, num_args = ..=OWN_TAGS_MAX)]
     pub tags: Vec<String>,
     #[command(flatten)]
     #[expect(

@@ -51,6 +51,8 @@ counters! {
     SessionDropped = "session_dropped",
     /// A protected datagram that did not open under a handshake's key.
     Unconfirmed = "unconfirmed",
+    /// A handshake that was confirmed when as many sessions were open as may be.
+    NoRoom = "no_room",
     /// A HELLO whose mac fits none of the server's keys.
     WrongServerKey = "wrong_server_key",
     /// A HELLO answered with RETRY: without a cookie, or with one that is not valid.

@@ -142,6 +142,13 @@ impl<K: PacketKey> ServerEndpoint<K> {
         let Some(keys) = half_open.keys else {
             return;
         };
+        // Others may have been quicker since its HELLO was taken.
+        let is_new = self.peers.find(peer).is_none_or(|peer| peer.live.is_none());
+        if is_new && self.connections.len() >= self.config.sessions_max {
+            self.counters.add(Counter::NoRoom);
+            self.peers.forget(peer);
+            return;
+        }
         // The first packet number leaves at once; a later one may be the repeat of one that was lost.
         let handshake_rtt = (half_open.measures_rtt && packet_number == FIRST_PACKET_NUMBER)
             .then(|| now.since(half_open.opened_at));

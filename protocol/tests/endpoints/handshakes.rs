@@ -55,6 +55,28 @@ fn attempt(world: &mut World, client: usize) {
 }
 
 #[test]
+fn of_those_who_connect_at_once_so_many_get_a_session_as_there_are() {
+    let mut world = World::with_config(9, Conditions::PERFECT, |config| config.sessions_max = 2);
+    let now = world.now;
+    for _ in 0..5 {
+        let client = world.add_client();
+        world.clients[client].endpoint.connect(now);
+    }
+    world.run_for(seconds(20));
+    assert_eq!(world.server.sessions(), 2);
+    assert_eq!(world.server.counters().count(Counter::NoRoom), 3);
+    // From then on whoever comes is told.
+    let late = world.add_client();
+    attempt(&mut world, late);
+    let hint = Some(ConnectHint::Rejected(RejectCode::Full));
+    assert_eq!(
+        failure(&world, late),
+        Some(&ConnectFailure::NoAnswer { hint })
+    );
+    assert_eq!(world.server.sessions(), 2);
+}
+
+#[test]
 fn two_round_trips_and_a_half_make_a_session() {
     let mut world = World::new(1, Conditions::PERFECT);
     let client = world.add_client();

@@ -56,8 +56,10 @@ pub(super) fn tag_expression(text: &str) -> Result<String, String> {
 /// An opcode that modules may claim.
 pub(super) fn opcode(text: &str) -> Result<u16, String> {
     text.strip_prefix("0x")
-        .map_or_else(|| text.parse(), |digits| u16::from_str_radix(digits, 16))
-        .ok()
+        .map_or_else(
+            || unsigned(text)?.parse().ok(),
+            |digits| u16::from_str_radix(unsigned(digits)?, 16).ok(),
+        )
         .filter(|number| cohnect_client::Opcode(*number).belongs_to_modules())
         .ok_or_else(|| {
             "it is no opcode of modules; those are 0x0100 to 0xFFFF, or 256 to 65535".to_owned()
@@ -79,19 +81,27 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     whole(text, u64::MAX)
 }
 
+/// The digits of a number without a sign, which Rust would take.
+fn unsigned(text: &str) -> Option<&str> {
+    (!text.starts_with('+')).then_some(text)
+}
+
 /// A number without sign and fraction.
 fn whole<T: FromStr<Err = ParseIntError> + core::fmt::Display>(
     text: &str,
     most: T,
 ) -> Result<T, String> {
-    text.parse().map_err(|e: ParseIntError| {
-        let found = if *e.kind() == IntErrorKind::PosOverflow {
-            "it is too large"
-        } else {
-            "it is no whole number"
-        };
-        format!("{found}; 0 to {most} would be right")
-    })
+    unsigned(text)
+        .unwrap_or("")
+        .parse()
+        .map_err(|e: ParseIntError| {
+            let found = if *e.kind() == IntErrorKind::PosOverflow {
+                "it is too large"
+            } else {
+                "it is no whole number"
+            };
+            format!("{found}; 0 to {most} would be right")
+        })
 }
 
 /// A time in seconds.
@@ -161,7 +171,12 @@ mod tests {
         let long = name(&"k".repeat(256)).unwrap_err();
         assert!(long.starts_with("it has 256 bytes"), "{long}");
         assert_eq!(command_version("2"), Ok(2));
-        for (wrong, found) in [("256", "too large"), ("x", "no whole"), ("-1", "no whole")] {
+        for (wrong, found) in [
+            ("256", "too large"),
+            ("x", "no whole"),
+            ("-1", "no whole"),
+            ("+5", "no whole"),
+        ] {
             let said = command_version(wrong).unwrap_err();
             assert!(
                 said.contains(found) && said.ends_with("0 to 255 would be right"),
@@ -171,5 +186,6 @@ mod tests {
         assert!(version("1.5").unwrap_err().contains("no whole number"));
         assert!(opcode("0x0001").unwrap_err().contains("0x0100 to 0xFFFF"));
         assert_eq!(opcode("0x0123"), Ok(0x0123));
+        assert!(opcode("0x+123").is_err() && opcode("+300").is_err());
     }
 }

@@ -10,7 +10,6 @@ use cohnect_client::{
     Client, Config, ConnectError, ConnectFailure, Ending, Error, Event, Identity, Incoming, Opcode,
     PublicKey, Reason, Scope, StreamError, To,
 };
-use cohnect_protocol::ops::tags::OWN_TAGS_MAX;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -124,12 +123,6 @@ pub(crate) fn set(set: &Set) -> ExitCode {
 /// `cohnect tags`
 pub(crate) fn tags(tags: &Tags) -> ExitCode {
     perform(&tags.connection, async |client, _incoming| {
-        if tags.tags.len() > OWN_TAGS_MAX {
-            let found = tags.tags.len();
-            return Err(Failed::Usage(format!(
-                "{found} tags at once; a client gives itself at most {OWN_TAGS_MAX}"
-            )));
-        }
         let names: Vec<_> = tags.tags.iter().map(String::as_str).collect();
         let now = match tags.mode {
             TagsMode::Add => client.add_tags(&names).await?,

@@ -37,8 +37,7 @@ pub struct ServerConfig {
     pub max_ack_delay: Duration,
     /// The longest message that this server takes, in bytes.
     pub max_message: u32,
-    /// Sessions that are held at once, and beyond them at most as many as were half-open when it was full; each costs some kilobytes and up to its credit in
-    /// messages.
+    /// Sessions that are held at once; each costs some kilobytes and up to its credit in messages.
     pub sessions_max: usize,
     /// Handshakes that wait for their first protected datagram; each costs about a kilobyte and a half for at most five seconds.
     pub half_opens_max: usize,

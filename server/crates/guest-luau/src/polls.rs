@@ -13,17 +13,17 @@ use self::bytecode::Chunk;
 use self::instruction::Instruction;
 use crate::vm::compiler;
 
-/// What an instruction may cost that reads a whole text: `a < b`, `a .. b`, and `a + b`, where a text may be a number. With texts of 8 MB, the longest of
-/// which 16 MiB hold two, it is half a millisecond, two, and ten.
-const READS_TEXT: u32 = 16;
+/// What an instruction may cost that reads a whole text or table: `a < b`, `a .. b`, `a + b`, where a text may be a number, and `t[key] = value`, where the
+/// table may have to be laid out anew. With texts of 8 MB and tables of 130,000 keys, which 16 MiB hold, it is half a millisecond, two, ten, and ten.
+const READS_ALL: u32 = 16;
 /// What any other costs that may call a metamethod. That may be a function in C, and those that a script has end in microseconds.
 const TOUCHES: u32 = 1;
 /// The longest run of a function that stays as it is.
-const RUN_MAX: u32 = 16 * READS_TEXT;
+const RUN_MAX: u32 = 16 * READS_ALL;
 /// From how long a run on a function polls, where it gets polls at all.
 const POLL_FROM: u32 = RUN_MAX / 2;
 /// The longest run that is taken at all. Between two polls it can only be that of one condition, whose comparisons the compiler does not count one by one.
-const REFUSED_ABOVE: u32 = 64 * READS_TEXT;
+const REFUSED_ABOVE: u32 = 64 * READS_ALL;
 
 /// Why there is no code.
 #[derive(Debug)]
@@ -115,8 +115,9 @@ struct Run {
     end: usize,
 }
 
-/// Makes polls of a function's counters where the run before them is long, and measures the longest run that is left. Jumps that go backwards poll
-/// themselves, so one pass from the first instruction to the last meets each before those that follow it.
+/// Makes polls of a function's counters where the run before them is long, and measures the longest run that is left. A jump that goes backwards polls
+/// itself, or goes to one that does (the compiler puts the far half of a jump that is too long for one instruction in front of it), so that no run goes on
+/// behind it, and one pass from the first instruction to the last meets each before those that follow it.
 fn poll(code: &mut [u8]) -> Result<Run, Failure> {
     let (words, _) = code.as_chunks_mut::<4>();
     // How long the longest way to an instruction is since its last poll.
@@ -145,7 +146,7 @@ fn poll(code: &mut [u8]) -> Result<Run, Failure> {
             .falls_through()
             .then(|| at + instruction.words());
         for target in [next, instruction.target(at)].into_iter().flatten() {
-            if target <= at && !polls {
+            if target <= at && !polls && !polls_at(words, target) {
                 return Err(Failure::Unknown);
             }
             let longest = before.get_mut(target).ok_or(Failure::Unknown)?;
@@ -154,6 +155,13 @@ fn poll(code: &mut [u8]) -> Result<Run, Failure> {
         at += instruction.words();
     }
     Ok(worst)
+}
+
+/// Whether the instruction there polls.
+fn polls_at(words: &[[u8; 4]], at: usize) -> bool {
+    let word = words.get(at).map(|word| u32::from_le_bytes(*word));
+    word.and_then(Instruction::read)
+        .is_some_and(Instruction::polls)
 }
 
 #[cfg(test)]

@@ -330,7 +330,13 @@ fn set_globals(lua: &Lua, prelude: &Table, guards: &Table) -> mlua::Result<()> {
     ] {
         globals.raw_set(name, Value::Nil)?;
     }
-    globals.raw_set("unpack", guards.raw_get::<Function>("unpack_list")?)?;
+    for (name, ours) in [
+        ("unpack", "unpack_list"),
+        ("next", "next"),
+        ("pairs", "pairs"),
+    ] {
+        globals.raw_set(name, guards.raw_get::<Function>(ours)?)?;
+    }
     for name in ["print", "error"] {
         globals.raw_set(name, prelude.raw_get::<Function>(name)?)?;
     }

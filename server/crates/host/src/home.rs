@@ -377,6 +377,7 @@ impl Home {
         // What was held came before everything that is in the queue.
         for (_, mut call) in seat.held.into_iter().chain(seat.queue) {
             if Slot::last_turn(&call.export) != Turn::Run {
+                seat.slot.note_unread(now, &call);
                 staging.answer(call.answer, Answered::not_run(NotRun::Unavailable));
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Luau's instructions, as far as a run of them is measured: how many words each has, where it goes on, whether it polls, and what it may cost. The numbers
 //! and encodings are those of `Luau/Bytecode.h` and `Luau/BytecodeUtils.h` at bytecode version 9.
 
-use super::{READS_TEXT, TOUCHES};
+use super::{READS_ALL, TOUCHES};
 
 /// One instruction without the second word that some have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +68,9 @@ const NAMECALLUDATA: u8 = 85;
 /// The last of version 9; what follows belongs to versions that are experimental.
 const LAST: u8 = NAMECALLUDATA;
 
-/// The functions of Luau's libraries that are called without a call, and so without a poll, and whose work grows with a text or the stack:
-/// `string.sub`, `table.unpack`, `tonumber`.
-const GROWING: [u8; 3] = [45, 53, 62];
+/// The functions of Luau's libraries that are called without a call, and so without a poll, and whose work grows with a text, a table or the stack:
+/// `string.sub`, `rawset`, `table.insert`, `table.unpack`, `tonumber`.
+const GROWING: [u8; 5] = [45, 49, 52, 53, 62];
 
 impl Instruction {
     /// A jump back by nothing.
@@ -164,22 +164,22 @@ impl Instruction {
     pub(super) fn cost(self) -> u32 {
         match self.operation() {
             JUMPIFLE | JUMPIFLT | JUMPIFNOTLE | JUMPIFNOTLT | CONCAT | MINUS | SUBRK | DIVRK
-            | IDIV | IDIVK | FORNPREP => READS_TEXT,
-            ADD..=POWK => READS_TEXT,
+            | IDIV | IDIVK | FORNPREP | SETGLOBAL | SETTABLE | SETTABLEKS | SETTABLEN
+            | SETUDATAKS => READS_ALL,
+            ADD..=POWK => READS_ALL,
             // As many values as there are.
-            GETVARARGS if self.b() == 0 => READS_TEXT,
-            SETLIST if self.c() == 0 => READS_TEXT,
+            GETVARARGS if self.b() == 0 => READS_ALL,
+            SETLIST if self.c() == 0 => READS_ALL,
             FASTCALL | FASTCALL1 | FASTCALL2 | FASTCALL2K | FASTCALL3 => {
                 if GROWING.contains(&self.a()) {
-                    READS_TEXT
+                    READS_ALL
                 } else {
                     TOUCHES
                 }
             }
-            GETGLOBAL | SETGLOBAL | GETIMPORT | GETTABLE | SETTABLE | GETTABLEKS | SETTABLEKS
-            | GETTABLEN | SETTABLEN | NAMECALL | JUMPIFEQ | JUMPIFNOTEQ | LENGTH | NEWTABLE
-            | DUPTABLE | SETLIST | FORGPREP | FORGPREP_INEXT | FORGPREP_NEXT | GETUDATAKS
-            | SETUDATAKS | NAMECALLUDATA => TOUCHES,
+            GETGLOBAL | GETIMPORT | GETTABLE | GETTABLEKS | GETTABLEN | NAMECALL | JUMPIFEQ
+            | JUMPIFNOTEQ | LENGTH | NEWTABLE | DUPTABLE | SETLIST | FORGPREP | FORGPREP_INEXT
+            | FORGPREP_NEXT | GETUDATAKS | NAMECALLUDATA => TOUCHES,
             _ => 0,
         }
     }

@@ -95,6 +95,35 @@ fn a_table_of_thousands_of_records_loads() {
 }
 
 #[test]
+fn code_that_jumps_further_than_one_instruction_can_is_taken() {
+    for (count, open) in [
+        (2_000, "if tostring(1) == '1' then"),
+        (5_000, "if tostring(1) == '1' then"),
+        (2_000, "for n = 1, 1 do"),
+        (5_000, "for n = 1, 1 do"),
+        (5_000, "while not all do"),
+    ] {
+        let records = (0..count)
+            .map(|n| format!("{{ id = {n}, name = 'n{n}', at = {{ {n}, {n} }} }},\n"))
+            .collect::<String>();
+        let text = format!(
+            "local all = nil\n{open}\nall = {{\n{records}}}\nend\nreturn `{{#all}} {{all[#all].name}}`"
+        );
+        let polled = compile(&text).unwrap_or_else(|failure| panic!("{open}: {failure:?}"));
+        assert!(longest(&polled) <= REFUSED_ABOVE, "{open}");
+        assert_eq!(run(&polled), format!("{count} n{}", count - 1));
+    }
+}
+
+#[test]
+fn writes_that_may_lay_a_table_out_anew_poll_early() {
+    let text = format!("local t, a, b = ... {}", "t[a] = nil t[b] = 1 ".repeat(40));
+    let polled = compile(&text).expect("it compiles");
+    assert_ne!(polled, plain(&text));
+    assert!(longest(&polled) <= RUN_MAX, "{}", longest(&polled));
+}
+
+#[test]
 fn a_function_with_short_runs_is_not_touched_beside_one_with_long_runs() {
     let text = format!(
         "local function short(a) return a + 1 end local function long(n) {} return n end return tostring(short(long(0)))",

@@ -20,7 +20,7 @@ use crate::export::{
     Ending, Export, Exports, Fault, Outcome, Returned, Snapshot, StartReason, StopReason, Wake,
 };
 use crate::lost_mail::{Letter, Loss, LostMail};
-use crate::mail::{Address, NotRun};
+use crate::mail::{Address, Call, NotRun};
 use crate::now::{Clock, Now};
 use crate::order::Install;
 
@@ -257,6 +257,11 @@ impl Slot {
         if let Some(letter) = Letter::of(&self.address.module, export, expires_us) {
             self.lost.note(now.monotonic_us, letter, loss);
         }
+    }
+
+    /// As [`Slot::note_mail`], of a call that it goes without having run.
+    pub(super) fn note_unread(&mut self, now: Now, call: &Call) {
+        self.lost.note_unread(now.monotonic_us, call);
     }
 
     /// What the thread's CPU clock shows.

@@ -3,7 +3,7 @@
 use core::fmt::{Debug, Write as _};
 use std::sync::Mutex;
 
-use cohnect_capabilities::{Client, CloseReason};
+use cohnect_capabilities::{Caller, Client, CloseReason, Payload};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
@@ -220,6 +220,33 @@ fn a_replica_that_goes_hears_first_what_has_happened_before() {
     assert_eq!(is_gone.try_recv(), Ok(()));
     let gone = "a: client-events.on-disconnected";
     assert_eq!(rig.log()[1..], [gone, gone, "a: stop Shutdown"]);
+}
+
+#[test]
+fn mail_that_waits_for_a_replica_that_goes_is_named() {
+    let mut rig = Rig::new(&[("a", "action e echo")]);
+    let mail = Call::own(
+        address("a"),
+        Export::Execute(Request {
+            id: 1,
+            name: "e".into(),
+            caller: Caller::Module("sender".into()),
+            received_at: 0,
+            input: Payload::new(),
+        }),
+    );
+    rig.home.push(mail).unwrap();
+    let lines = Lines::default();
+    let said = Arc::clone(&lines.0);
+    let _listening = tracing::subscriber::set_default(lines);
+    let (done, _) = oneshot::channel();
+    rig.obey(Order::Remove {
+        copy: address("a"),
+        reason: StopReason::Unloaded,
+        done,
+    });
+    let line = "its mail to the action `e` of `a` came to nothing: the module was not well, or went, before it came to its turn";
+    assert!(said.lock().unwrap().contains(line), "{said:?}");
 }
 
 #[test]
