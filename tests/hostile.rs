@@ -282,14 +282,18 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
         print(line)
         return "spoken"
     end } }"#;
+    // One alone may not say so much at once.
     let modules = [
-        ("loud.luau", module),
+        ("loud0.luau", module),
+        ("loud1.luau", module),
+        ("loud2.luau", module),
+        ("loud3.luau", module),
         ("../cohnect.toml", "[log]\nlevel = \"debug\"\n"),
     ];
     let fill = |server: &Server| {
         with_client(server, |client, _incoming| async move {
-            for _ in 0..600 {
-                let answer = client.execute("loud", "speak", "").await;
+            for n in 0..600 {
+                let answer = client.execute(&format!("loud{}", n % 4), "speak", "").await;
                 assert_eq!(answer, Ok("spoken".into()));
             }
         });

@@ -90,7 +90,7 @@ impl Code {
                 self.shown
             )));
         };
-        match polls::compile(text) {
+        match polls::compile(text, self.memory_bytes) {
             Ok(bytecode) => {
                 self.files.insert(path, bytecode);
                 Ok(())
@@ -106,7 +106,7 @@ impl Code {
                 Err(LoadError::new(format!("{}{path}: {other}", self.shown)))
             }
             Err(Failure::Endless { line }) => Err(LoadError::new(format!(
-                "{}{path}:{line}: a condition with more comparisons than a call may make without a pause in which it can be ended; put a part of them into a function of its own",
+                "{}{path}:{line}: a condition or an assignment with more parts than a call may go through without a pause in which it can be ended; put some of them into a function or a statement of their own",
                 self.shown
             ))),
             Err(Failure::Unknown) => Err(LoadError::new(format!(

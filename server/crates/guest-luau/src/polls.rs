@@ -13,31 +13,34 @@ use self::bytecode::Chunk;
 use self::instruction::Instruction;
 use crate::vm::compiler;
 
-/// What an instruction may cost that reads a whole text or table: `a < b`, `a .. b`, `a + b`, where a text may be a number, and `t[key] = value`, where the
-/// table may have to be laid out anew. With texts of 8 MB and tables of 130,000 keys, which 16 MiB hold, it is half a millisecond, two, ten, and ten.
-const READS_ALL: u32 = 16;
-/// What any other costs that may call a metamethod. That may be a function in C, and those that a script has end in microseconds.
-const TOUCHES: u32 = 1;
+/// Costs are the microseconds that an instruction takes at worst where 16 MiB of memory hold what it works on: two texts of a few megabytes, or a table of
+/// 130,000 keys. Where a module may have more memory, it may take as much longer, and less is allowed between two polls.
+const MEMORY_BYTES: usize = 16 * 1024 * 1024;
 /// The longest run of a function that stays as it is.
-const RUN_MAX: u32 = 16 * READS_ALL;
+const RUN_MAX: u32 = 50_000;
 /// From how long a run on a function polls, where it gets polls at all.
 const POLL_FROM: u32 = RUN_MAX / 2;
-/// The longest run that is taken at all. Between two polls it can only be that of one condition, whose comparisons the compiler does not count one by one.
-const REFUSED_ABOVE: u32 = 64 * READS_ALL;
+/// The longest run that is taken at all. Between two polls it can only be that of one condition, whose comparisons the compiler does not count one by one, or
+/// of an assignment to many fields at once.
+const REFUSED_ABOVE: u32 = 200_000;
 
 /// Why there is no code.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The compiler's own complaint.
     Compiler(mlua::Error),
-    /// A condition at this line is longer than any that a person writes.
+    /// A condition or an assignment at this line is longer than any that a person writes.
     Endless { line: u32 },
     /// The compiler wrote what this reader does not know: it belongs to another version.
     Unknown,
 }
 
-/// Compiles a text to bytecode in which no run between two polls is long.
-pub(crate) fn compile(text: &str) -> Result<Vec<u8>, Failure> {
+/// Compiles a text to bytecode in which no run between two polls is long, for a machine with so much memory.
+pub(crate) fn compile(text: &str, memory_bytes: usize) -> Result<Vec<u8>, Failure> {
+    let times = u32::try_from(memory_bytes / MEMORY_BYTES)
+        .unwrap_or(u32::MAX)
+        .max(1);
+    let (run_max, poll_from) = (RUN_MAX / times, POLL_FROM / times);
     let plain = covered(text, 0)?;
     let layout = Chunk::read(&plain).ok_or(Failure::Unknown)?;
     let mut is_short = Vec::with_capacity(layout.functions.len());
@@ -46,19 +49,22 @@ pub(crate) fn compile(text: &str) -> Result<Vec<u8>, Failure> {
             .get(function.code.clone())
             .unwrap_or_default()
             .to_vec();
-        is_short.push(poll(&mut code)?.length <= RUN_MAX);
+        is_short.push(poll(&mut code, poll_from)?.length <= run_max);
     }
     if is_short.iter().all(|short| *short) {
         return Ok(plain);
     }
     let mut line = 1;
     // In front of each statement, which costs the function less, or else of each expression too.
-    for (level, longest) in [(1, RUN_MAX), (2, REFUSED_ABOVE)] {
+    for (level, longest) in [(1, run_max), (2, REFUSED_ABOVE)] {
         let mut polled = covered(text, level)?;
         let polled_layout = Chunk::read(&polled).ok_or(Failure::Unknown)?;
         let mut endless = None;
         for function in &polled_layout.functions {
-            let run = poll(polled.get_mut(function.code.clone()).unwrap_or_default())?;
+            let run = poll(
+                polled.get_mut(function.code.clone()).unwrap_or_default(),
+                poll_from,
+            )?;
             if run.length > longest && endless.is_none() {
                 endless = Some(function.line(&polled, run.end).unwrap_or(1));
             }
@@ -115,10 +121,10 @@ struct Run {
     end: usize,
 }
 
-/// Makes polls of a function's counters where the run before them is long, and measures the longest run that is left. A jump that goes backwards polls
+/// Makes polls of a function's counters where the run before them is so long, and measures the longest run that is left. A jump that goes backwards polls
 /// itself, or goes to one that does (the compiler puts the far half of a jump that is too long for one instruction in front of it), so that no run goes on
 /// behind it, and one pass from the first instruction to the last meets each before those that follow it.
-fn poll(code: &mut [u8]) -> Result<Run, Failure> {
+fn poll(code: &mut [u8], poll_from: u32) -> Result<Run, Failure> {
     let (words, _) = code.as_chunks_mut::<4>();
     // How long the longest way to an instruction is since its last poll.
     let mut before = vec![0_u32; words.len() + 1];
@@ -129,7 +135,7 @@ fn poll(code: &mut [u8]) -> Result<Run, Failure> {
             Instruction::read(u32::from_le_bytes(*word)).ok_or(Failure::Unknown)?;
         let mut length = before.get(at).copied().unwrap_or(0);
         if instruction.is_counter() {
-            instruction = if length >= POLL_FROM {
+            instruction = if length >= poll_from {
                 Instruction::POLL
             } else {
                 Instruction::NONE

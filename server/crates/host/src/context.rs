@@ -60,6 +60,8 @@ pub struct Context {
     unhandled: Vec<String>,
     /// Its mail that could not be sent, the same.
     lost: LostMail,
+    /// What it may still say in the log.
+    allowance: core::cell::Cell<logging::Allowance>,
     /// The call has waited since it last asked for anything, so its moment has passed.
     waited: bool,
     outbox: Vec<Effect>,
@@ -93,6 +95,7 @@ impl Context {
             statement: String::new(),
             secrets_missed: Vec::new(),
             unhandled: Vec::new(),
+            allowance: logging::allowance(),
             lost: LostMail::default(),
             waited: false,
             outbox: Vec::new(),

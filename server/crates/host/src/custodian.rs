@@ -413,7 +413,17 @@ impl Custodian {
                 moved(&old.plan, &plan)
             );
         }
-        let lost = plan::lost(&old.plan, &plan);
+        let lost = plan::lost(&old.plan, &plan).or_else(|| {
+            let several = |seats: &[Seated]| seats.iter().any(|one| one.seat.replicas_max > 1);
+            let is_lost = old.plan.waits
+                && plan.waits
+                && old.plan.exports.migration
+                && (several(&old.seats) || several(&seats));
+            is_lost.then(|| {
+                "what `keep` or `save` held is lost: on workers the copies of a module that is `per-shard`, or has `instances_max`, come and go, and none hands over to another"
+                    .to_owned()
+            })
+        });
         if let Some(lost) = lost {
             tracing::warn!(module = %plan.name, "{}", Escaped(&lost));
         }

@@ -68,14 +68,23 @@ struct Paper<'a, 'b> {
 impl Write for Paper<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            let Some(left) = self.left.checked_sub(c.len_utf8()) else {
+            let is_shown = c == '\t' || !is_hidden(c);
+            // As it is written: escapes are longer than what they stand for.
+            let length = if c == '\n' {
+                self.line_break.len()
+            } else if is_shown {
+                c.len_utf8()
+            } else {
+                c.escape_default().len()
+            };
+            let Some(left) = self.left.checked_sub(length) else {
                 self.full = true;
                 return Err(fmt::Error);
             };
             self.left = left;
             if c == '\n' {
                 self.out.write_str(self.line_break)?;
-            } else if c == '\t' || !is_hidden(c) {
+            } else if is_shown {
                 self.out.write_char(c)?;
             } else {
                 write!(self.out, "{}", c.escape_default())?;
@@ -131,5 +140,7 @@ mod tests {
         assert_eq!(Escaped(&whole).to_string(), whole);
         let longer = format!("{whole}ä{}", "b".repeat(10_000_000));
         assert_eq!(Escaped(&longer).to_string(), format!("{whole} … (cut)"));
+        let escaped = Escaped("\u{1}".repeat(LOG_BYTES_MAX)).to_string();
+        assert!(escaped.len() <= LOG_BYTES_MAX + 16, "{}", escaped.len());
     }
 }

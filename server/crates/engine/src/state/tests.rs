@@ -3,7 +3,7 @@
 use cohnect_capabilities::state::State as _;
 use proptest::prelude::*;
 
-use super::usage::{CLIENT_BYTES_MAX, CLIENT_ENTRIES_MAX, ENTRIES_MAX, SCOPES_MAX};
+use super::usage::{CLIENT_BYTES_MAX, CLIENT_ENTRIES_MAX, ENTRIES_MAX, NAMED_BYTES_MAX, NAMED_MAX};
 use super::*;
 
 const ADA: ClientId = ClientId { hi: 1, lo: 2 };
@@ -122,13 +122,45 @@ fn a_scope_is_full_at_its_bounds_and_others_are_not() {
 fn names_of_scopes_are_bounded_and_empty_ones_are_given_back() {
     let state = State::new();
     let named = |n: usize| Place::Named(n.to_string().into());
-    for n in 0..SCOPES_MAX {
+    for n in 0..NAMED_MAX {
         state.set(&named(n), "k", "v".into()).unwrap();
     }
-    let refused = state.set(&named(SCOPES_MAX), "k", "v".into()).unwrap_err();
+    let refused = state.set(&named(NAMED_MAX), "k", "v".into()).unwrap_err();
     assert_eq!(limit(&refused), "scopes");
+    // What somebody owns is not counted among them.
+    state.set(&Place::Shared, "k", "v".into()).unwrap();
+    state
+        .set(&Place::Module("m".into()), "k", "v".into())
+        .unwrap();
     state.remove(&named(7), "k").unwrap();
-    state.set(&named(SCOPES_MAX), "k", "v".into()).unwrap();
+    state.set(&named(NAMED_MAX), "k", "v".into()).unwrap();
+}
+
+#[test]
+fn all_named_scopes_together_hold_so_much() {
+    let state = State::new();
+    let value = Bytes::from(vec![7; 60_000]);
+    let mut refused = None;
+    for n in 0..10_000 {
+        let place = Place::Named((n % 50).to_string().into());
+        if let Err(error) = state.set(&place, &n.to_string(), value.clone()) {
+            refused = Some((n, error));
+            break;
+        }
+    }
+    let (n, error) = refused.unwrap();
+    assert_eq!(limit(&error), "named-bytes");
+    let room = NAMED_BYTES_MAX / 60_000;
+    assert!((room * 9 / 10..=room).contains(&n), "{n}");
+    state.set(&Place::Shared, "k", value.clone()).unwrap();
+    // What is removed makes room, and a value that is replaced counts once.
+    state.remove(&Place::Named("0".into()), "0").unwrap();
+    state
+        .set(&Place::Named("1".into()), "1", value.clone())
+        .unwrap();
+    state
+        .set(&Place::Named("0".into()), "again", value)
+        .unwrap();
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Luau's instructions, as far as a run of them is measured: how many words each has, where it goes on, whether it polls, and what it may cost. The numbers
 //! and encodings are those of `Luau/Bytecode.h` and `Luau/BytecodeUtils.h` at bytecode version 9.
 
-use super::{READS_ALL, TOUCHES};
-
 /// One instruction without the second word that some have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Instruction(u32);
@@ -68,9 +66,23 @@ const NAMECALLUDATA: u8 = 85;
 /// The last of version 9; what follows belongs to versions that are experimental.
 const LAST: u8 = NAMECALLUDATA;
 
-/// The functions of Luau's libraries that are called without a call, and so without a poll, and whose work grows with a text, a table or the stack:
-/// `string.sub`, `rawset`, `table.insert`, `table.unpack`, `tonumber`.
-const GROWING: [u8; 5] = [45, 49, 52, 53, 62];
+/// The functions of Luau's libraries that are called without a call, and so without a poll, and whose work grows with a text, a table or the stack.
+const STRING_SUB: u8 = 45;
+const RAWSET: u8 = 49;
+const TABLE_INSERT: u8 = 52;
+const TABLE_UNPACK: u8 = 53;
+const TONUMBER: u8 = 62;
+
+/// `a < b` of two texts that begin alike.
+const COMPARES: u32 = 500;
+/// A text, or as many values as the stack takes, is copied.
+const COPIES: u32 = 2_000;
+/// `t[key] = value` lays the whole table out anew.
+const STORES: u32 = 12_000;
+/// `a + b`, where a text may be a number: digits are quicker than this, and nothing but spaces behind one takes four times as long.
+const READS_NUMBER: u32 = 12_000;
+/// Any other may call a metamethod. That may be a function in C, and those that a script has end in microseconds.
+const TOUCHES: u32 = 100;
 
 impl Instruction {
     /// A jump back by nothing.
@@ -160,23 +172,23 @@ impl Instruction {
         at.checked_add(1)?.checked_add_signed(by as isize)
     }
 
-    /// What it may cost, in [`TOUCHES`]. Whatever works on values by number or place, and never on a whole text or table, costs nothing worth counting.
+    /// What it may take at worst, in microseconds. Whatever works on values by number or place, and never on a whole text or table, costs nothing worth
+    /// counting.
     pub(super) fn cost(self) -> u32 {
         match self.operation() {
-            JUMPIFLE | JUMPIFLT | JUMPIFNOTLE | JUMPIFNOTLT | CONCAT | MINUS | SUBRK | DIVRK
-            | IDIV | IDIVK | FORNPREP | SETGLOBAL | SETTABLE | SETTABLEKS | SETTABLEN
-            | SETUDATAKS => READS_ALL,
-            ADD..=POWK => READS_ALL,
+            JUMPIFLE | JUMPIFLT | JUMPIFNOTLE | JUMPIFNOTLT => COMPARES,
+            CONCAT => COPIES,
+            ADD..=POWK | MINUS | SUBRK | DIVRK | IDIV | IDIVK | FORNPREP => READS_NUMBER,
+            SETGLOBAL | SETTABLE | SETTABLEKS | SETTABLEN | SETUDATAKS => STORES,
             // As many values as there are.
-            GETVARARGS if self.b() == 0 => READS_ALL,
-            SETLIST if self.c() == 0 => READS_ALL,
-            FASTCALL | FASTCALL1 | FASTCALL2 | FASTCALL2K | FASTCALL3 => {
-                if GROWING.contains(&self.a()) {
-                    READS_ALL
-                } else {
-                    TOUCHES
-                }
-            }
+            GETVARARGS if self.b() == 0 => COPIES,
+            SETLIST if self.c() == 0 => COPIES,
+            FASTCALL | FASTCALL1 | FASTCALL2 | FASTCALL2K | FASTCALL3 => match self.a() {
+                STRING_SUB | TABLE_UNPACK => COPIES,
+                RAWSET | TABLE_INSERT => STORES,
+                TONUMBER => READS_NUMBER,
+                _ => TOUCHES,
+            },
             GETGLOBAL | GETIMPORT | GETTABLE | GETTABLEKS | GETTABLEN | NAMECALL | JUMPIFEQ
             | JUMPIFNOTEQ | LENGTH | NEWTABLE | DUPTABLE | SETLIST | FORGPREP | FORGPREP_INEXT
             | FORGPREP_NEXT | GETUDATAKS | NAMECALLUDATA => TOUCHES,

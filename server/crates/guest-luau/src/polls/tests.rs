@@ -6,7 +6,7 @@ fn longest(bytecode: &[u8]) -> u32 {
     let layout = Chunk::read(bytecode).expect("it is read");
     let runs = layout.functions.iter().map(|function| {
         let mut code = bytecode[function.code.clone()].to_vec();
-        poll(&mut code).expect("it is known").length
+        poll(&mut code, POLL_FROM).expect("it is known").length
     });
     runs.max().expect("a file has a body")
 }
@@ -27,15 +27,17 @@ fn plain(text: &str) -> Vec<u8> {
 fn code_with_short_runs_stays_as_it_is() {
     let text = "
         local function far(a, b)
-            local x, y = a.x - b.x, a.y - b.y
-            return math.sqrt(x * x + y * y) > 5
+            return math.abs(a.x - b.x) + math.abs(a.y - b.y) > 5
         end
         local list = {}
         for n = 1, 100 do
             list[n] = { x = n, y = n * 2, name = `number {n}` }
         end
         return tostring(far(list[1], list[100]))";
-    assert_eq!(compile(text).expect("it compiles"), plain(text));
+    assert_eq!(
+        compile(text, MEMORY_BYTES).expect("it compiles"),
+        plain(text)
+    );
 }
 
 #[test]
@@ -59,7 +61,7 @@ fn long_straight_code_polls_and_still_does_what_it_did() {
             "local function go(t, a, b, n, s) {} return `{{n}} {{#s}} {{t.z}} {{#t}}` end return go({{ x = 1, y = 2 }}, 'aa', 'ab', 0, 'text')",
             part.repeat(count)
         );
-        let polled = compile(&text).expect("it compiles");
+        let polled = compile(&text, MEMORY_BYTES).expect("it compiles");
         assert!(longest(&polled) <= REFUSED_ABOVE, "{part}");
         assert!(
             longest(&plain(&text)) > RUN_MAX || polled == plain(&text),
@@ -78,7 +80,8 @@ fn one_expression_polls_between_its_parts() {
     ] {
         let joined = [operand; 400].join(", ");
         let text = format!("local t, a, b, c = ... return {{ {joined} }}");
-        let polled = compile(&text).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
+        let polled =
+            compile(&text, MEMORY_BYTES).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
         assert!(longest(&polled) <= REFUSED_ABOVE, "{name}");
         assert_ne!(polled, plain(&text), "{name}");
     }
@@ -90,7 +93,7 @@ fn a_table_of_thousands_of_records_loads() {
         .map(|n| format!("{{ id = {n}, name = 'number {n}', at = {{ {n}, {n} + 0.5 }} }},\n"))
         .collect::<String>();
     let text = format!("local all = {{\n{records}}}\nreturn `{{#all}} {{all[3000].name}}`");
-    let polled = compile(&text).expect("it compiles");
+    let polled = compile(&text, MEMORY_BYTES).expect("it compiles");
     assert_eq!(run(&polled), "3000 number 2999");
 }
 
@@ -109,7 +112,8 @@ fn code_that_jumps_further_than_one_instruction_can_is_taken() {
         let text = format!(
             "local all = nil\n{open}\nall = {{\n{records}}}\nend\nreturn `{{#all}} {{all[#all].name}}`"
         );
-        let polled = compile(&text).unwrap_or_else(|failure| panic!("{open}: {failure:?}"));
+        let polled =
+            compile(&text, MEMORY_BYTES).unwrap_or_else(|failure| panic!("{open}: {failure:?}"));
         assert!(longest(&polled) <= REFUSED_ABOVE, "{open}");
         assert_eq!(run(&polled), format!("{count} n{}", count - 1));
     }
@@ -118,7 +122,7 @@ fn code_that_jumps_further_than_one_instruction_can_is_taken() {
 #[test]
 fn writes_that_may_lay_a_table_out_anew_poll_early() {
     let text = format!("local t, a, b = ... {}", "t[a] = nil t[b] = 1 ".repeat(40));
-    let polled = compile(&text).expect("it compiles");
+    let polled = compile(&text, MEMORY_BYTES).expect("it compiles");
     assert_ne!(polled, plain(&text));
     assert!(longest(&polled) <= RUN_MAX, "{}", longest(&polled));
 }
@@ -130,7 +134,7 @@ fn a_function_with_short_runs_is_not_touched_beside_one_with_long_runs() {
         "n = n + 1 ".repeat(200)
     );
     let plain = plain(&text);
-    let polled = compile(&text).expect("it compiles");
+    let polled = compile(&text, MEMORY_BYTES).expect("it compiles");
     let (ours, theirs) = (
         Chunk::read(&plain).expect("it is read"),
         Chunk::read(&polled).expect("it is read"),
@@ -146,18 +150,36 @@ fn a_function_with_short_runs_is_not_touched_beside_one_with_long_runs() {
 }
 
 #[test]
-fn a_condition_of_a_hundred_comparisons_is_refused_with_its_line() {
-    let nested = |depth| {
-        let (open, close) = ("a < b and (".repeat(depth), ")".repeat(depth));
-        compile(&format!(
-            "local a, b = ...\n\nif {open}a < b{close} then\nreturn 1\nend"
-        ))
+fn an_assignment_to_many_fields_at_once_is_refused_with_its_line() {
+    let assigned = |fields: usize| {
+        let (to, from) = (vec!["t.x"; fields], vec!["1"; fields]);
+        let text = format!("local t = ...\n\n{} = {}\n", to.join(", "), from.join(", "));
+        compile(&text, MEMORY_BYTES)
     };
-    let Err(Failure::Endless { line }) = nested(100) else {
+    let Err(Failure::Endless { line }) = assigned(40) else {
         panic!("it is taken");
     };
     assert_eq!(line, 3);
-    nested(60).expect("one of sixty is not");
+    assigned(12).expect("one of twelve is not");
+}
+
+#[test]
+fn a_condition_of_a_hundred_comparisons_is_taken() {
+    let (open, close) = ("a < b and (".repeat(100), ")".repeat(100));
+    let text = format!("local a, b = ... if {open}a < b{close} then return 1 end");
+    compile(&text, MEMORY_BYTES).expect("it compiles");
+}
+
+#[test]
+fn more_memory_is_polled_more_often() {
+    let text = "local t, a = ... t[a] = 1 t[a] = 2 t[a] = 3";
+    assert_eq!(
+        compile(text, MEMORY_BYTES).expect("it compiles"),
+        plain(text)
+    );
+    let polled = compile(text, 16 * MEMORY_BYTES).expect("it compiles");
+    assert_ne!(polled, plain(text));
+    assert!(longest(&polled) < 2 * 12_000, "{}", longest(&polled));
 }
 
 /// Deeper and longer conditions are refused by the compiler itself, which has 255 registers.
@@ -167,13 +189,16 @@ fn a_condition_of_thousands_does_not_compile() {
         "return function(a, b) if {} then return 1 end end",
         ["a < b"; 2_000].join(" and ")
     );
-    assert!(matches!(compile(&text), Err(Failure::Compiler(_))));
+    assert!(matches!(
+        compile(&text, MEMORY_BYTES),
+        Err(Failure::Compiler(_))
+    ));
 }
 
 #[test]
 fn errors_keep_their_lines() {
     let text = format!("local n = 0\n{}error('here')", "n = n + 1\n".repeat(300));
-    let polled = compile(&text).expect("it compiles");
+    let polled = compile(&text, MEMORY_BYTES).expect("it compiles");
     let error = mlua::Lua::new()
         .load(polled.as_slice())
         .set_mode(mlua::chunk::ChunkMode::Binary)
@@ -212,7 +237,7 @@ fn any_bytes_are_read_or_refused() {
         }
         if let Some(layout) = Chunk::read(&bytes) {
             for function in &layout.functions {
-                let _any = poll(&mut bytes[function.code.clone()].to_vec());
+                let _any = poll(&mut bytes[function.code.clone()].to_vec(), POLL_FROM);
                 let _line = function.line(&bytes, 1);
             }
         }
@@ -270,7 +295,7 @@ fn straight_code_is_ended_soon_after_its_time() {
     ] {
         let text = format!("local t, _ = ... {}", statement.repeat(2_000));
         assert_eq!(calls_after_the_end(&plain(&text)), 2_000, "{statement}");
-        let polled = compile(&text).expect("it compiles");
+        let polled = compile(&text, MEMORY_BYTES).expect("it compiles");
         let calls = calls_after_the_end(&polled);
         assert!(calls <= RUN_MAX, "{statement}: {calls}");
     }

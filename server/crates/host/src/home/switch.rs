@@ -184,6 +184,8 @@ impl Slot {
                 begins_from(self.snapshot.as_ref())
             ));
         }
-        Err(format!("`save` of the running code failed: {failure}"))
+        Err(format!(
+            "`save` of the running code failed: {failure}; with `swap_wait_s = 0` in its manifest new code begins without what it held"
+        ))
     }
 }
