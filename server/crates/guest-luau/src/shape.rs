@@ -119,6 +119,8 @@ pub(crate) struct Shape {
 pub(crate) struct Wrong {
     text: String,
     place: Option<Place>,
+    /// Whether it was asked where it stands: who knows the value best is asked first, and if it stands nowhere, a place near by would mislead.
+    asked: bool,
 }
 
 impl Wrong {
@@ -128,9 +130,11 @@ impl Wrong {
         self
     }
 
-    /// It stands here, unless it is known more exactly.
+    /// It stands here, unless somebody who knows more exactly has been asked.
     fn at(mut self, place: impl FnOnce() -> Option<Place>) -> Self {
-        self.place = self.place.or_else(place);
+        if !core::mem::replace(&mut self.asked, true) {
+            self.place = place();
+        }
         self
     }
 
@@ -145,7 +149,11 @@ impl Wrong {
 
 impl From<String> for Wrong {
     fn from(text: String) -> Self {
-        Self { text, place: None }
+        Self {
+            text,
+            place: None,
+            asked: false,
+        }
     }
 }
 

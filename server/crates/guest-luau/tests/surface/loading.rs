@@ -266,6 +266,11 @@ fn a_mistake_in_the_modules_table_is_named_with_its_line_where_luau_can_tell() {
             "return { pipeline = {\n [3] = function() end } }",
             "hello.luau:2: `pipeline`: opcodes of modules begin",
         ),
+        // A line of another handler would mislead.
+        (
+            "local function a() end\n\nreturn { action = { a = a, b = 'function' } }",
+            "hello.luau: `action`: `b`: expected a function",
+        ),
         (
             "local define = require('@cohnect/define')\nlocal function a() end\nreturn { action = {\n a = define.action({ access = 'client' }, a) } }",
             "hello.luau:4: `action`: `a`: `access`: there is no access \"client\"",
