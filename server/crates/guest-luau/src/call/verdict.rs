@@ -7,6 +7,7 @@ use mlua::Value;
 
 use super::nothing;
 use crate::convert::{FromLuau, Mismatch, describe, error_of, field, record, single};
+use crate::nearest::suggestion;
 
 /// What a handler returned, as the contract has it.
 pub(crate) fn interpret(export: &Export, value: &Value, problem: &Value) -> mlua::Result<Returned> {
@@ -104,11 +105,18 @@ fn packet_verdict(value: &Value, problem: &Value) -> Result<PacketVerdict, Misma
                 "replace" => FromLuau::from_luau(&value).map(PacketVerdict::Replace),
                 "reply" => FromLuau::from_luau(&value).map(PacketVerdict::Reply),
                 "reject" => error_of(&value).map(PacketVerdict::Reject),
-                _ => Err(not_a_verdict(&Value::Table(table.clone()))),
+                other => Err(no_case(other, &["replace", "reply", "reject"])),
             }
         }
         other => Err(not_a_verdict(other)),
     }
+}
+
+fn no_case(found: &str, known: &[&str]) -> Mismatch {
+    Mismatch(format!(
+        "a table with the key `{found}` decides nothing; {}",
+        suggestion(found, known)
+    ))
 }
 
 fn not_a_verdict(value: &Value) -> Mismatch {
@@ -141,7 +149,11 @@ fn message_verdict(value: &Value, problem: &Value) -> Result<MessageVerdict, Mis
                         field(redirection, "payload")?,
                     ))
                 }
-                _ => Err(not_a_ruling(&Value::Table(table.clone()))),
+                ("redirect", other) => Err(Mismatch(format!(
+                    "redirect: expected a table {{ to = …, payload = … }}, got {}",
+                    describe(other)
+                ))),
+                (other, _) => Err(no_case(other, &["replace", "redirect", "reject"])),
             }
         }
         other => Err(not_a_ruling(other)),

@@ -69,6 +69,7 @@ fn a_packet_gets_its_verdict() {
             [0x0109] = function() return { reject = errors.denied } end,
             [0x010A] = function() return { reject = "busy" } end,
             [0x010B] = function() errors.raise("denied") end,
+            [0x010C] = function() return { rejct = "denied" } end,
         }) }"#,
     );
     let text = format!("{ADA_TEXT} 257 2 unreliable_sequenced 3 true 1.5 data");
@@ -102,12 +103,20 @@ fn a_packet_gets_its_verdict() {
         assert_eq!(verdict(&mut module, opcode), PacketVerdict::Reject(error));
     }
     assert_eq!(verdict(&mut module, 0x0999), PacketVerdict::Pass);
-    match module.call(&packet(0x0108, "")) {
-        Err(Fault::Raised(text)) => assert!(
-            text.contains("the opcode 0x0108") && text.contains("dorp"),
-            "{text}"
+    for (opcode, place, wrong) in [
+        (0x0108, "the opcode 0x0108", "dorp"),
+        (
+            0x010C,
+            "the opcode 0x010c",
+            "`rejct` decides nothing; did you mean `reject`?",
         ),
-        other => panic!("{other:?}"),
+    ] {
+        match module.call(&packet(opcode, "")) {
+            Err(Fault::Raised(text)) => {
+                assert!(text.contains(place) && text.contains(wrong), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
