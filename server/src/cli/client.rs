@@ -307,8 +307,8 @@ async fn try_server(
         ))) => Err(Failed::Connection(format!("{server}: {ending}"))),
         Ok(Err(ConnectError::Ended(Ending::Failed(ConnectFailure::NoAnswer { .. })))) | Err(_) => {
             Err(Failed::Connection(format!(
-                "{server} does not answer. A server is silent when it does not run there, when a firewall stands between, or when its key is not the one \
-             that was given (key {}…)",
+                "{server} does not answer. A server is silent when it does not run there, when a firewall stands between, when its key is not the one \
+             that was given (key {}…), or when it wants a `psk_file`, which these commands do not have",
                 &key.to_string()[..8]
             )))
         }

@@ -6,7 +6,7 @@ use crate::game::{Game, Happening};
 use crate::world::Roster;
 
 /// Prints until the end.
-pub(crate) async fn show(mut game: Game) -> anyhow::Result<()> {
+pub(crate) async fn show(game: &mut Game) -> anyhow::Result<()> {
     let mut roster = Roster::default();
     let mut last = 0;
     loop {

@@ -62,6 +62,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
+/// How long saying goodbye may take.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
 async fn play() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let (server, key) = address(&arguments)?;
@@ -69,7 +72,7 @@ async fn play() -> anyhow::Result<()> {
         .identity(Identity::generate())
         .patience(Duration::from_secs(20));
     let bots = bots::start(&config, arguments.bots);
-    let game = game::join(config, arguments.name.as_deref()).await?;
+    let mut game = game::join(config, arguments.name.as_deref()).await?;
     let end = async {
         match arguments.seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await,
@@ -78,9 +81,9 @@ async fn play() -> anyhow::Result<()> {
     };
     let shown = async {
         if arguments.lines || !std::io::stdout().is_terminal() {
-            lines::show(game).await
+            lines::show(&mut game).await
         } else {
-            view::show(game).await
+            view::show(&mut game).await
         }
     };
     let done = tokio::select! {
@@ -89,6 +92,8 @@ async fn play() -> anyhow::Result<()> {
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     view::restore();
+    // However it ends, nobody's figure stays behind; a server that is gone is not waited for.
+    drop(tokio::time::timeout(LEAVE_MAX, game.leave()).await);
     bots.leave().await;
     done
 }
@@ -113,7 +118,7 @@ fn address(arguments: &Arguments) -> anyhow::Result<(SocketAddr, PublicKey)> {
                 .find(|file| file.is_file());
             let Some(found) = found else {
                 bail!(
-                    "no server is running here: start one with `cohnect dev examples/arena`, or give --server ADDR --key HEX"
+                    "no server is running here: start the arena with `make run`, or give --server ADDR --key HEX"
                 );
             };
             found

@@ -26,8 +26,8 @@ const CHAT_LINES: usize = 6;
 /// A terminal tells of a key going down again and again, never of its going up: a direction holds this long.
 const HOLD: Duration = Duration::from_millis(220);
 
-struct View {
-    game: Game,
+struct View<'a> {
+    game: &'a mut Game,
     world: World,
     roster: Roster,
     chat: VecDeque<String>,
@@ -40,7 +40,7 @@ struct View {
 }
 
 /// Draws until the player leaves or the arena ends.
-pub(crate) async fn show(game: Game) -> anyhow::Result<()> {
+pub(crate) async fn show(game: &mut Game) -> anyhow::Result<()> {
     let mut terminal = ratatui::init();
     let done = run(&mut terminal, game).await;
     restore();
@@ -58,7 +58,7 @@ pub(crate) fn restore() {
     }
 }
 
-async fn run(terminal: &mut DefaultTerminal, game: Game) -> anyhow::Result<Option<String>> {
+async fn run(terminal: &mut DefaultTerminal, game: &mut Game) -> anyhow::Result<Option<String>> {
     let (keys, mut pressed) = tokio::sync::mpsc::channel(64);
     // Keys are read by a thread that waits for them; it ends with the process, or when nobody takes its keys.
     std::thread::spawn(move || {
@@ -98,7 +98,6 @@ async fn run(terminal: &mut DefaultTerminal, game: Game) -> anyhow::Result<Optio
                 Some(Event::Key(key)) if key.kind != KeyEventKind::Release => {
                     let control_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
                     if control_c || !view.press(key.code).await {
-                        view.game.leave().await;
                         return Ok(None);
                     }
                 }
@@ -109,7 +108,7 @@ async fn run(terminal: &mut DefaultTerminal, game: Game) -> anyhow::Result<Optio
     }
 }
 
-impl View {
+impl View<'_> {
     fn hear(&mut self, text: String) {
         self.chat.push_back(
             text.chars()

@@ -23,7 +23,9 @@ const STRAYS_MAX: usize = 65_536;
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
     /// Somebody else listens there, perhaps another server of this kind.
-    #[error("the address {0} is already in use")]
+    #[error(
+        "the address {0} is already in use: end whoever has it, or take another; port 0 takes a free one"
+    )]
     AddressInUse(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
