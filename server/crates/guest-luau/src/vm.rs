@@ -284,39 +284,6 @@ fn clock(lua: &Lua, host: &Rc<Host>, function: HostFunction) -> mlua::Result<Fun
     })
 }
 
-/// Functions of Luau's libraries that could hold a thread, by library and name, and what the guards have in their place.
-const REPLACED: [(&str, &str, &str); 29] = [
-    ("string", "find", "find"),
-    ("string", "match", "match"),
-    ("string", "gmatch", "gmatch"),
-    ("string", "gsub", "gsub"),
-    ("string", "split", "split"),
-    ("string", "format", "format"),
-    ("string", "pack", "pack"),
-    ("string", "packsize", "packsize"),
-    ("string", "unpack", "unpack"),
-    ("table", "move", "move"),
-    ("table", "sort", "sort"),
-    ("table", "find", "find_value"),
-    ("table", "foreach", "foreach"),
-    ("table", "foreachi", "foreachi"),
-    ("debug", "info", "info"),
-    ("table", "concat", "concat"),
-    ("table", "clone", "clone"),
-    ("table", "create", "create"),
-    ("table", "clear", "clear"),
-    ("table", "insert", "insert"),
-    ("table", "remove", "remove"),
-    ("table", "maxn", "maxn"),
-    ("table", "unpack", "unpack_list"),
-    ("string", "upper", "upper"),
-    ("string", "lower", "lower"),
-    ("string", "reverse", "reverse"),
-    ("buffer", "create", "create_buffer"),
-    ("buffer", "fromstring", "from_string"),
-    ("buffer", "tostring", "to_string"),
-];
-
 /// Takes away what reaches outside, and puts the host's in its place.
 fn set_globals(lua: &Lua, prelude: &Table, guards: &Table) -> mlua::Result<()> {
     let globals = lua.globals();
@@ -330,20 +297,20 @@ fn set_globals(lua: &Lua, prelude: &Table, guards: &Table) -> mlua::Result<()> {
     ] {
         globals.raw_set(name, Value::Nil)?;
     }
-    for (name, ours) in [
-        ("unpack", "unpack_list"),
-        ("next", "next"),
-        ("pairs", "pairs"),
-    ] {
-        globals.raw_set(name, guards.raw_get::<Function>(ours)?)?;
+    // By library; those that stand in none under `globals`.
+    for pair in guards.pairs::<String, Table>() {
+        let (library, guarded) = pair?;
+        let library = match library.as_str() {
+            "globals" => globals.clone(),
+            name => globals.raw_get(name)?,
+        };
+        for pair in guarded.pairs::<String, Function>() {
+            let (name, function) = pair?;
+            library.raw_set(name, function)?;
+        }
     }
     for name in ["print", "error"] {
         globals.raw_set(name, prelude.raw_get::<Function>(name)?)?;
-    }
-    for (library, name, ours) in REPLACED {
-        globals
-            .raw_get::<Table>(library)?
-            .raw_set(name, guards.raw_get::<Function>(ours)?)?;
     }
     let os: Table = globals.raw_get("os")?;
     let ours = lua.create_table()?;
