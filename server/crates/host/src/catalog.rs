@@ -63,6 +63,21 @@ pub struct Copy {
     pub healthy: Arc<AtomicBool>,
 }
 
+impl Copy {
+    /// A copy that has just got its place, which is not well yet.
+    #[must_use]
+    pub fn new(home: HomeId, number: u32) -> Self {
+        Self {
+            home,
+            number,
+            taken: Arc::default(),
+            told: Arc::default(),
+            asked: Arc::default(),
+            healthy: Arc::default(),
+        }
+    }
+}
+
 /// A loaded module.
 #[derive(Debug)]
 pub struct Module {
@@ -91,14 +106,7 @@ pub struct Module {
 }
 
 /// Where the calls of a module without copies go: a home that does not exist. Callers look at `copies` first.
-static NOWHERE: LazyLock<Copy> = LazyLock::new(|| Copy {
-    home: HomeId(u16::MAX),
-    number: 0,
-    taken: Arc::default(),
-    told: Arc::default(),
-    asked: Arc::default(),
-    healthy: Arc::default(),
-});
+static NOWHERE: LazyLock<Copy> = LazyLock::new(|| Copy::new(HomeId(u16::MAX), 0));
 
 impl Module {
     /// A module whose code was refused: it is there by name, and that is all.

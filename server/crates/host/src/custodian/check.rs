@@ -81,14 +81,7 @@ pub fn check(setup: &Setup, scan: &Scan) -> Checked {
 fn copies(plan: &Plan) -> Vec<Copy> {
     plan.seats
         .iter()
-        .map(|seat| Copy {
-            home: seat.home,
-            number: seat.number,
-            taken: Arc::default(),
-            told: Arc::default(),
-            asked: Arc::default(),
-            healthy: Arc::default(),
-        })
+        .map(|seat| Copy::new(seat.home, seat.number))
         .collect()
 }
 

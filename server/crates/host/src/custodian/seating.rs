@@ -29,14 +29,7 @@ impl Seated {
         Self {
             name: Arc::clone(name),
             seat,
-            copy: Copy {
-                home: seat.home,
-                number: seat.number,
-                taken: Arc::default(),
-                told: Arc::default(),
-                asked: Arc::default(),
-                healthy: Arc::default(),
-            },
+            copy: Copy::new(seat.home, seat.number),
             timers: Arc::default(),
             signals: Arc::default(),
         }
