@@ -52,7 +52,7 @@ pub struct Context {
     mistakes: Vec<Refused>,
     /// The database that the call named last.
     database: String,
-    /// The statement that it gave there last, as the log shows it; empty where that is not known.
+    /// The beginning of the statement that it gave there last; empty where that is not known.
     statement: String,
     /// Secrets that were asked for in vain and said so in the log, so that a loop does not fill it.
     secrets_missed: Vec<String>,

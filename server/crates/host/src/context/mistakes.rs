@@ -3,6 +3,7 @@
 use cohnect_capabilities::{Effect, Error};
 
 use super::Context;
+use super::db::shown;
 use crate::escaped::Escaped;
 use crate::export::Export;
 use crate::function::{HostFunction, Interface};
@@ -64,7 +65,7 @@ impl Context {
         }
         let of_db = function.row().interface == Interface::Db;
         let advice = match error {
-            Error::LimitExceeded(_) if of_db => self.statement.clone(),
+            Error::LimitExceeded(_) if of_db => shown(&self.statement),
             Error::InvalidArgument(_) | Error::LimitExceeded(_) => String::new(),
             Error::Denied if of_db && !self.charter.grants.databases.contains(&self.database) => {
                 format!(
@@ -75,7 +76,8 @@ impl Context {
             Error::Denied if of_db => {
                 format!(
                     " (the database `{}`: modules may not do that there{})",
-                    self.database, self.statement
+                    self.database,
+                    shown(&self.statement)
                 )
             }
             Error::NotFound if of_db => format!(
