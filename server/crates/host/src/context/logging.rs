@@ -2,8 +2,8 @@
 
 use core::cell::Cell;
 
-use cohnect_capabilities::Field;
 use cohnect_capabilities::logging::{Level, Record};
+use cohnect_capabilities::{Field, Scalar};
 
 use super::Entered;
 use super::clients::cut;
@@ -15,6 +15,8 @@ const BYTES_PER_SECOND: u64 = 64 * 1024;
 const BYTES_AT_ONCE: u64 = 1024 * 1024;
 /// What a line costs beside its text.
 const LINE_BYTES: u64 = 64;
+/// What a number takes, or the length of bytes.
+const NUMBER_BYTES: usize = 24;
 
 /// What a replica may still say: a bucket that fills with time.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +69,10 @@ impl Entered<'_> {
         let identity = &self.context.charter.identity;
         let logging = &self.capabilities().logging;
         let message = cut(message, LOG_BYTES_MAX);
+        let fields = &fields[..fields.len().min(LOG_FIELDS_MAX)];
+        let bytes = message.len() + fields.iter().map(field_bytes).sum::<usize>();
         let mut allowance = self.context.allowance.get();
-        let taken = allowance.take(self.context.arming.monotonic_us, message.len() as u64);
+        let taken = allowance.take(self.context.arming.monotonic_us, bytes as u64);
         self.context.allowance.set(allowance);
         let Some(left_out) = taken else {
             return;
@@ -88,8 +92,19 @@ impl Entered<'_> {
             );
             say(Level::Warn, &text, &[]);
         }
-        say(level, message, &fields[..fields.len().min(LOG_FIELDS_MAX)]);
+        say(level, message, fields);
     }
+}
+
+/// What a field takes in the log, where its name and its text are each cut as a message is.
+fn field_bytes(field: &Field) -> usize {
+    let value = match &field.value {
+        Scalar::Text(text) => text.len().min(LOG_BYTES_MAX),
+        Scalar::Boolean(_) | Scalar::Integer(_) | Scalar::Number(_) | Scalar::Blob(_) => {
+            NUMBER_BYTES
+        }
+    };
+    field.key.len().min(LOG_BYTES_MAX) + value
 }
 
 /// A full allowance.
@@ -100,6 +115,24 @@ pub(super) fn allowance() -> Cell<Allowance> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_count_as_they_are_shown() {
+        let field = |key: &str, value| Field {
+            key: key.to_owned(),
+            value,
+        };
+        let long = "x".repeat(1_000_000);
+        assert_eq!(
+            field_bytes(&field("n", Scalar::Integer(5))),
+            1 + NUMBER_BYTES
+        );
+        assert_eq!(field_bytes(&field("n", Scalar::Text("four".into()))), 5);
+        assert_eq!(
+            field_bytes(&field(&long, Scalar::Text(long.clone()))),
+            2 * LOG_BYTES_MAX
+        );
+    }
 
     #[test]
     fn a_module_that_says_too_much_is_cut_short_and_that_is_said_once() {

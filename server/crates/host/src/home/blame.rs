@@ -5,8 +5,6 @@ use bytes::Bytes;
 use cohnect_capabilities::{Caller, Error, tags};
 
 use super::body::Body;
-use crate::context::Identity;
-use crate::escaped::Escaped;
 use crate::export::{Export, Fault, MessageVerdict, Outcome, PacketVerdict, Returned};
 use crate::limits::{BROADCAST_OVERHEAD, ITEM_OVERHEAD, MESSAGE_BYTES_MAX};
 
@@ -15,25 +13,11 @@ const PERIOD_MAX: usize = 3;
 /// Fewer repeated lines than this stay as they are.
 const REPEATS_MIN: usize = 3;
 
-/// The outcome as its caller gets it: a mistake of the module's own becomes a fault, and what only looks like the caller's is logged.
-pub(super) fn judge(
-    body: Option<&mut Body>,
-    identity: &Identity,
-    export: &Export,
-    outcome: Outcome,
-) -> Outcome {
+/// The outcome as its caller gets it: a mistake of the module's own becomes a fault.
+pub(super) fn judge(body: Option<&mut Body>, export: &Export, outcome: Outcome) -> Outcome {
     let Ok(returned) = &outcome else {
         return outcome;
     };
-    if let Some(text) = too_large(export, returned) {
-        tracing::warn!(
-            module = %identity.module,
-            generation = identity.generation,
-            export = export.handler(),
-            "{}",
-            Escaped(&text)
-        );
-    }
     if let Some(error) = refusal(returned)
         && let Some(context) = body.map(Body::context)
         && let Some(text) = context.judge(export, error)
@@ -86,8 +70,8 @@ fn bad_tag(returned: &Returned) -> Option<String> {
     Some(format!("the admission: {error}"))
 }
 
-/// What is said of an answer that no message to a client holds.
-fn too_large(export: &Export, returned: &Returned) -> Option<String> {
+/// What the log says of an answer that no message to a client holds, since its caller is told as if it were his.
+pub(super) fn too_large(export: &Export, returned: &Returned) -> Option<String> {
     let over = |payload: &Bytes, before: usize| {
         let bytes = before + payload.len();
         (bytes > MESSAGE_BYTES_MAX).then_some(bytes)

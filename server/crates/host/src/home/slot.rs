@@ -400,7 +400,14 @@ impl Slot {
     }
 
     fn returned(&mut self, export: &Export, outcome: Outcome, now: Now) -> Ran {
-        let outcome = blame::judge(self.body.as_mut(), &self.identity, export, outcome);
+        let large = outcome
+            .as_ref()
+            .ok()
+            .and_then(|returned| blame::too_large(export, returned));
+        if let Some(text) = large {
+            self.log(export, &text, now);
+        }
+        let outcome = blame::judge(self.body.as_mut(), export, outcome);
         if let Err(fault) = &outcome {
             self.log(export, &fault.to_string(), now);
         } else if let Some(error) = outcome.as_ref().ok().and_then(blame::unsaid) {
@@ -444,7 +451,7 @@ impl Slot {
         }
     }
 
-    /// Writes what a call failed with, or counts it where that was written a moment ago.
+    /// Writes what was wrong with a call, or counts it where that was written a moment ago: a client may ask for it again and again.
     fn log(&mut self, export: &Export, text: &str, now: Now) {
         if self.faults.is_news(export, text, now.monotonic_us) {
             log_failure(&self.identity, &export.handler(), text);
