@@ -24,7 +24,6 @@ mod keep;
 mod language;
 mod load;
 mod msgpack;
-mod nearest;
 mod place;
 mod polls;
 mod replica;

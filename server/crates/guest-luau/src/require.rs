@@ -13,9 +13,9 @@ use crate::binding::Binder;
 use crate::convert::describe;
 use crate::host::Host;
 use crate::language::Code;
-use crate::nearest::suggestion;
 use crate::vm::{Prelude, run};
 use crate::{json, msgpack};
+use cohnect_host::nearest::suggestion;
 
 /// What is required with `@cohnect/` and is no interface of the contract.
 const BY_HAND: [&str; 5] = ["define", "errors", "check", "json", "msgpack"];

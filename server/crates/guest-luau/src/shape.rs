@@ -16,8 +16,8 @@ use mlua::{Function, LuaString, Table, Value};
 use rustc_hash::FxHashMap;
 
 use crate::convert::{FromLuau, Mismatch, describe, field};
-use crate::nearest::suggestion;
 use crate::place::Place;
+use cohnect_host::nearest::suggestion;
 
 pub(crate) use manifest::Manifest;
 

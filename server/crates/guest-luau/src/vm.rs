@@ -11,7 +11,7 @@ use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
 use crate::convert::{Arg, error_of};
 use crate::host::{Constants, Host, PLAIN, Refusal, kind};
 use crate::language::Code;
-use crate::{json, msgpack, nearest, require, safepoint};
+use crate::{json, msgpack, require, safepoint};
 
 /// The functions through which the host calls handlers, made by the prelude.
 pub(crate) struct Core {
@@ -261,7 +261,7 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
         "suggest",
         lua.create_function(|_, (word, known): (String, Vec<String>)| {
             let known: Vec<_> = known.iter().map(String::as_str).collect();
-            Ok(nearest::suggestion(&word, &known))
+            Ok(cohnect_host::nearest::suggestion(&word, &known))
         })?,
     )?;
     table.raw_set("null", Value::NULL)?;

@@ -18,6 +18,7 @@ pub mod load;
 pub mod lost_mail;
 pub mod mail;
 pub mod manifest;
+pub mod nearest;
 pub mod now;
 pub mod order;
 pub mod replica;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::catalog::{OnFailure, Placement};
 use crate::context::Grants;
 use crate::load::{NAME_BYTES_MAX, is_name};
+use crate::nearest::{nearest, suggestion, within};
 use crate::replica::LoadError;
 
 /// What a manifest says; none where it says nothing.
@@ -119,21 +120,14 @@ impl Manifest {
     /// What was found and what would be right.
     pub fn adopt(&mut self, said: &[(String, toml::Value)]) -> Result<(), LoadError> {
         for (key, value) in said {
-            let problem = if !KEYS_OF_CODE.contains(&key.as_str()) && KEYS.contains(&key.as_str()) {
-                Err(format!(
-                    "`{key}` stands only in the manifest file; code may say {}",
-                    listed(&KEYS_OF_CODE)
-                ))
-            } else {
+            let problem = check_key_of_code(key).and_then(|()| {
                 let mut own = Self::default();
-                own.set(key, value)
-                    .map_err(|(_, problem)| problem)
-                    .map(|()| {
-                        self.placement = self.placement.or(own.placement);
-                        self.shard = self.shard.or(own.shard);
-                        self.version = self.version.take().or(own.version);
-                    })
-            };
+                own.set(key, value).map_err(|(_, problem)| problem)?;
+                self.placement = self.placement.or(own.placement);
+                self.shard = self.shard.or(own.shard);
+                self.version = self.version.take().or(own.version);
+                Ok(())
+            });
             problem
                 .map_err(|problem| LoadError::new(format!("manifest in the code: {problem}")))?;
         }
@@ -330,36 +324,43 @@ fn opcodes(value: &toml::Value) -> Result<BTreeSet<u16>, String> {
         .ok_or_else(|| format!("`opcodes` is a list of numbers below 65536, not `{value}`"))
 }
 
+/// Whether code may say this of itself: a language asks where it reads that, so that it can name the place.
+///
+/// # Errors
+/// What is wrong with the key, and what would be right.
+pub fn check_key_of_code(key: &str) -> Result<(), String> {
+    // Those of a later version are refused with their value, by that name.
+    if KEYS_OF_CODE.contains(&key) || KEYS_LATER.contains(&key) {
+        return Ok(());
+    }
+    if KEYS.contains(&key) {
+        return Err(format!(
+            "`{key}` stands only in the manifest file; code may say {}",
+            listed(&KEYS_OF_CODE)
+        ));
+    }
+    // The nearest key may be one of the file's, which a suggestion alone would send its author to write here.
+    Err(match nearest(key, KEYS) {
+        Some(found) if !KEYS_OF_CODE.contains(&found) => format!(
+            "there is no key `{key}`; did you mean `{found}`? It stands only in the manifest file"
+        ),
+        Some(_) | None => format!(
+            "there is no key `{key}`; {}",
+            suggestion(key, &KEYS_OF_CODE)
+        ),
+    })
+}
+
 fn unknown_key(found: &str, known: &[&str]) -> String {
-    let nearest = known
-        .iter()
-        .map(|key| (distance(found, key), *key))
-        .min()
-        .filter(|(far, _)| *far <= 2);
-    nearest.map_or_else(
+    // The keys of a manifest are few and long.
+    within(2, found, known.iter().copied()).map_or_else(
         || format!("unknown key `{found}`; there are {}", listed(known)),
-        |(_, key)| format!("unknown key `{found}`; is `{key}` meant?"),
+        |key| format!("unknown key `{found}`; is `{key}` meant?"),
     )
 }
 
 fn listed(keys: &[&str]) -> String {
     keys.join(", ")
-}
-
-/// How many letters differ (Levenshtein), for short words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (n, left) in a.chars().take(64).enumerate() {
-        let mut diagonal = n;
-        row[0] = n + 1;
-        for (m, right) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(left != *right);
-            diagonal = row[m + 1];
-            row[m + 1] = cost.min(row[m] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn line_of(text: &str, at: usize) -> usize {

@@ -1,8 +1,18 @@
 //! The known name that is nearest to an unknown one, for errors that an author can act on.
 
 /// The name with the fewest edits, if that is at most a third of the word's letters (and at least one edit).
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Words of a script: beyond this length a comparison is not worth its square of time.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    within((word.len() / 3).max(1), word, known)
+}
+
+/// The name with the fewest edits, if there are no more than so many.
+pub(crate) fn within<'a>(
+    edits_max: usize,
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Words that a person wrote: beyond this length a comparison is not worth its square of time.
     if word.len() > 64 {
         return None;
     }
@@ -10,13 +20,14 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .into_iter()
         .map(|name| (distance(word, name), name))
         .min_by_key(|(edits, _)| *edits)
-        .filter(|(edits, _)| *edits <= (word.len() / 3).max(1))
+        .filter(|(edits, _)| *edits <= edits_max)
         .map(|(_, name)| name)
 }
 
 /// A sentence's end that names the nearest one, or all of a few. A name that was not written to its end is taken for its beginning: the fewest edits may lead
 /// to its opposite.
-pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
+#[must_use]
+pub fn suggestion(word: &str, known: &[&str]) -> String {
     let begun = known.iter().filter(|name| {
         name.strip_prefix(word)
             .is_some_and(|rest| rest.starts_with('_'))

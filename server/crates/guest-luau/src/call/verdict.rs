@@ -7,7 +7,7 @@ use mlua::Value;
 
 use super::nothing;
 use crate::convert::{FromLuau, Mismatch, describe, error_of, field, record, single};
-use crate::nearest::suggestion;
+use cohnect_host::nearest::suggestion;
 
 /// What a handler returned, as the contract has it.
 pub(crate) fn interpret(export: &Export, value: &Value, problem: &Value) -> mlua::Result<Returned> {

@@ -10,7 +10,7 @@ use mlua::{Lua, Table, Value};
 
 use super::{Budget, FromLuau, IntoLuau, Mismatch, field, seconds, weight};
 use crate::host::Host;
-use crate::nearest::suggestion;
+use cohnect_host::nearest::suggestion;
 
 /// The table of a record, whose keys are all known.
 pub(crate) fn record<'a>(

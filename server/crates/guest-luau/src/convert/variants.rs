@@ -10,7 +10,7 @@ use mlua::{Lua, Table, Value};
 
 use super::{EXACT_MAX, FromLuau, IntoLuau, Mismatch, describe, field, record, whole};
 use crate::host::{Host, PLAIN, kind};
-use crate::nearest::suggestion;
+use cohnect_host::nearest::suggestion;
 
 macro_rules! enumeration {
     ($type:ty, $what:literal, $default:expr, $name:ident: $($text:literal = $case:path),* $(,)?) => {

@@ -9,8 +9,8 @@ use mlua::{Function, Table, Value};
 
 use super::{Action, ENTRIES_MAX, Shape, Topics, Wrong, entries, function, topic_entries};
 use crate::convert::{FromLuau, Mismatch, describe, field};
-use crate::nearest::suggestion;
 use crate::place::Place;
+use cohnect_host::nearest::suggestion;
 
 /// What was said about handlers with `define`; none when it was never required.
 pub(super) struct Options(pub(super) Option<Function>);

@@ -4,7 +4,7 @@ use cohnect_host::export::{ClientEvents, ServerEvents};
 use mlua::{Function, Table};
 
 use super::{Shape, Wrong, entries, function, place_of};
-use crate::nearest::suggestion;
+use cohnect_host::nearest::suggestion;
 
 const CLIENT_EVENTS: [&str; 6] = [
     "on_connecting",

@@ -5,7 +5,7 @@ use cohnect_host::export::TopicClaim;
 use mlua::Table;
 
 use super::{Shape, Wrong, place_of, topic_entries};
-use crate::nearest::suggestion;
+use cohnect_host::nearest::suggestion;
 
 /// What `keep`, `schema`, `upgrade` and `migration` mean together.
 pub(super) fn check_state(shape: &mut Shape) -> Result<(), Wrong> {

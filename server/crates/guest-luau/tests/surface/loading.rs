@@ -41,7 +41,7 @@ fn a_broken_file_is_named_with_its_line() {
         ("return { cron = {} }", "not of this version"),
         (
             "return { manifest = { memory_mib = 64 } }",
-            "hello.luau: `manifest`: `memory_mib` stands only in the manifest file; a script may say placement, version, shard",
+            "hello.luau: `manifest`: `memory_mib` stands only in the manifest file; code may say placement, version, shard",
         ),
         (
             "return { manifest = { placment = 'single' } }",
