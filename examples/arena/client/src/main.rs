@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use cohnect_client::{Config, Identity, PublicKey};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Play the arena, watch it, or fill it with bots.
 #[derive(Debug, Parser)]
@@ -86,10 +87,12 @@ async fn play() -> anyhow::Result<()> {
             view::show(&mut game).await
         }
     };
+    let mut terminated = signal(SignalKind::terminate())?;
     let done = tokio::select! {
         done = shown => done,
         () = end => Ok(()),
         _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminated.recv() => Ok(()),
     };
     view::restore();
     // However it ends, nobody's figure stays behind; a server that is gone is not waited for.
